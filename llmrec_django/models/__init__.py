@@ -1,0 +1,18 @@
+from llmrec_django.models.learner import Interaction, LearnerProfile
+from llmrec_django.models.placement import Placement
+from llmrec_django.models.resource import Competency, Prerequisite, Resource, ResourceCompetency
+from llmrec_django.models.vectors import EmbeddingClaim, ProfileVector, ResourceVector, VectorSpace
+
+__all__ = [
+    "Competency",
+    "EmbeddingClaim",
+    "Interaction",
+    "LearnerProfile",
+    "Placement",
+    "Prerequisite",
+    "ProfileVector",
+    "Resource",
+    "ResourceCompetency",
+    "ResourceVector",
+    "VectorSpace",
+]

@@ -1,0 +1,141 @@
+"""The learner, and what they did."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q, Value
+from django.db.models.functions import MD5, Cast, Concat
+from django.utils.translation import gettext_lazy as _
+
+from llmrec_django.models.base import LLMRecManager, LLMRecModel, LLMRecQuerySet, host_foreign_key
+from llmrec_django.models.resource import Resource
+
+
+class LearnerProfile(LLMRecModel):
+    """The learner: an account of the host, an anonymous visitor, or the actor of an imported statement.
+
+    .. pii: links to the account; goals and interests are free text the learner wrote
+    .. pii_types: id, other
+    .. pii_retirement: local_api
+    """
+
+    tenant = models.CharField(_("tenant"), max_length=64, default="default")
+    user = host_foreign_key(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        verbose_name=_("account"),
+        related_name="+",
+    )
+    visitor_key = models.CharField(_("visitor key"), max_length=255, null=True, blank=True)
+
+    goals = models.TextField(_("goals"), blank=True, help_text=_("What the learner wants to be able to do."))
+    interests = models.JSONField(_("interests"), default=list, blank=True)
+    level = models.CharField(_("level"), max_length=16, blank=True, choices=Resource.Level.choices)
+    languages = models.JSONField(_("languages"), default=list, blank=True)
+    minutes_per_week = models.PositiveIntegerField(_("minutes available per week"), null=True, blank=True)
+
+    personalise = models.BooleanField(
+        _("personal recommendations"),
+        default=True,
+        help_text=_("Off: this learner's activity is neither recorded nor used."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated"), auto_now=True)
+
+    content_hash = models.GeneratedField(
+        expression=MD5(
+            Concat(
+                F("goals"),
+                Value("\x1f"),
+                Cast(F("interests"), models.TextField()),
+                output_field=models.TextField(),
+            )
+        ),
+        output_field=models.CharField(max_length=32),
+        db_persist=True,
+    )
+
+    class Meta(LLMRecModel.Meta):
+        verbose_name = _("learner profile")
+        verbose_name_plural = _("learner profiles")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "user"], condition=Q(user__isnull=False), name="llmrec_profile_user_unique"
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "visitor_key"],
+                condition=Q(visitor_key__isnull=False),
+                name="llmrec_profile_visitor_unique",
+            ),
+            models.CheckConstraint(
+                condition=Q(user__isnull=False) | Q(visitor_key__isnull=False), name="llmrec_profile_has_identity"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"user {self.user_id}" if self.user_id is not None else f"visitor {self.visitor_key}"
+
+    @property
+    def text(self) -> str:
+        """What an encoder sees of this learner: goals and interests, never a name."""
+        return "\n".join(part for part in (self.goals.strip(), ", ".join(map(str, self.interests))) if part)
+
+
+class InteractionQuerySet(LLMRecQuerySet):
+    def newest_first(self) -> InteractionQuerySet:
+        """Order by time, then by arrival: clocks of real sites have many ties."""
+        return self.order_by("-occurred_at", "-id")
+
+
+class Interaction(LLMRecModel):
+    """One thing a learner did. Rows are added and forgotten, never changed.
+
+    .. pii: what a learner did, and the words they searched for where the site keeps them
+    .. pii_types: other
+    .. pii_retirement: local_api
+    """
+
+    tenant = models.CharField(_("tenant"), max_length=64, default="default")
+    learner = models.ForeignKey(
+        LearnerProfile, models.CASCADE, related_name="interactions", verbose_name=_("learner"), db_index=False
+    )
+    resource = models.ForeignKey(
+        Resource,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="interactions",
+        verbose_name=_("learning resource"),
+    )
+    verb = models.CharField(_("verb"), max_length=32)
+    value = models.FloatField(_("value"), null=True, blank=True, help_text=_("Rating or progress, 0 to 1."))
+    query = models.CharField(_("search words"), max_length=500, blank=True)
+    occurred_at = models.DateTimeField(_("occurred at"))
+    received_at = models.DateTimeField(_("received at"), auto_now_add=True)
+    source = models.CharField(_("source"), max_length=64, default="site")
+    event_id = models.CharField(
+        _("event id"), max_length=255, help_text=_("Unique for a source and learner: the same event counts once.")
+    )
+
+    objects = LLMRecManager.from_queryset(InteractionQuerySet)()
+
+    class Meta(LLMRecModel.Meta):
+        verbose_name = _("interaction")
+        verbose_name_plural = _("interactions")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["learner", "source", "event_id"], name="llmrec_interaction_event_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(resource__isnull=False) | Q(verb="searched"), name="llmrec_interaction_has_resource"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["learner", "-occurred_at", "-id"], name="llmrec_interaction_history"),
+            models.Index(fields=["tenant", "-occurred_at"], name="llmrec_interaction_recent"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.learner_id} {self.verb} {self.resource_id}"

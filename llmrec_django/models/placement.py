@@ -1,0 +1,53 @@
+"""Named places on the host's pages that show recommendations."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from llmrec_django.models.base import LLMRecModel
+
+
+class Placement(LLMRecModel):
+    """A surface ("home", "after-lesson") and how its list is made.
+
+    .. no_pii:
+    """
+
+    class Seen(models.TextChoices):
+        HIDE = "hide", _("hide everything the learner has touched")
+        DECAY = "decay", _("hide for as long as each verb says")
+        SHOW = "show", _("show again")
+
+    tenant = models.CharField(_("tenant"), max_length=64, default="default")
+    name = models.SlugField(_("name"), max_length=64)
+    title = models.CharField(_("title"), max_length=200, blank=True, help_text=_("Heading shown above the list."))
+    enabled = models.BooleanField(_("enabled"), default=True)
+    size = models.PositiveSmallIntegerField(
+        _("size"), default=10, validators=[MinValueValidator(1), MaxValueValidator(100)]
+    )
+    kinds = models.JSONField(_("kinds"), default=list, blank=True, help_text=_("Empty: all kinds."))
+    languages = models.JSONField(_("languages"), default=list, blank=True, help_text=_("Empty: the learner's."))
+    diversity = models.FloatField(
+        _("diversity"),
+        default=0.3,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text=_("0: most relevant first; 1: as different from each other as can be."),
+    )
+    seen = models.CharField(_("already seen"), max_length=8, choices=Seen.choices, default=Seen.DECAY)
+
+    class Meta(LLMRecModel.Meta):
+        verbose_name = _("placement")
+        verbose_name_plural = _("placements")
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="llmrec_placement_name_unique"),
+            models.CheckConstraint(condition=Q(size__gte=1, size__lte=100), name="llmrec_placement_size_range"),
+            models.CheckConstraint(
+                condition=Q(diversity__gte=0, diversity__lte=1), name="llmrec_placement_diversity_range"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.name

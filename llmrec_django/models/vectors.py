@@ -1,0 +1,146 @@
+"""Vector spaces and the vectors in them (DESIGN: a vector means nothing without the encoder that made it)."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+from pgvector.django import VectorField
+
+from llmrec_django.models.base import LLMRecManager, LLMRecModel, LLMRecQuerySet
+from llmrec_django.models.learner import LearnerProfile
+from llmrec_django.models.resource import Resource
+
+
+class VectorSpaceQuerySet(LLMRecQuerySet):
+    def fed(self) -> VectorSpaceQuerySet:
+        """Spaces that new and changed resources must still be embedded into."""
+        return self.filter(status__in=[VectorSpace.Status.BUILDING, VectorSpace.Status.ACTIVE])
+
+
+class VectorSpace(LLMRecModel):
+    """One encoder, one text recipe, one dimension. What it names never changes; only its status does.
+
+    .. no_pii:
+    """
+
+    class Status(models.TextChoices):
+        BUILDING = "building", _("building")
+        ACTIVE = "active", _("active")
+        RETIRED = "retired", _("retired")
+
+    encoder = models.CharField(_("encoder"), max_length=64, help_text=_("Its name in LLMREC['ENCODERS']."))
+    encoder_id = models.CharField(_("encoder id"), max_length=255, help_text=_("Model, revision and options."))
+    recipe = models.CharField(_("text recipe"), max_length=64)
+    dimension = models.PositiveIntegerField(_("dimension"))
+    metric = models.CharField(_("metric"), max_length=8, default="ip")
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.BUILDING)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    activated_at = models.DateTimeField(_("activated"), null=True, blank=True)
+    retired_at = models.DateTimeField(_("retired"), null=True, blank=True)
+
+    objects = LLMRecManager.from_queryset(VectorSpaceQuerySet)()
+
+    class Meta(LLMRecModel.Meta):
+        verbose_name = _("vector space")
+        verbose_name_plural = _("vector spaces")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["status"], condition=Q(status="active"), name="llmrec_space_one_active"
+            ),
+            models.UniqueConstraint(
+                fields=["encoder_id", "recipe", "dimension"],
+                condition=~Q(status="retired"),
+                name="llmrec_space_identity_unique",
+            ),
+            # halfvec, which the index is made of, ends at 4,000 dimensions.
+            models.CheckConstraint(
+                condition=Q(dimension__gte=1, dimension__lte=4000), name="llmrec_space_dimension_range"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.encoder_id} ({self.dimension})"
+
+    @property
+    def index_name(self) -> str:
+        return f"llmrec_vectors_space_{self.pk}"
+
+
+class ResourceVector(LLMRecModel):
+    """A resource in a space: one unit vector, float32 [dimension].
+
+    .. no_pii:
+    """
+
+    resource = models.ForeignKey(Resource, models.CASCADE, related_name="vectors")
+    space = models.ForeignKey(VectorSpace, models.CASCADE, related_name="vectors", db_index=False)
+    # No dimension: spaces of all dimensions share the column, each with a partial index of its own.
+    vector = VectorField(_("vector"))
+    content_hash = models.CharField(_("content hash"), max_length=32)
+    text_hash = models.CharField(_("hash of the encoded text"), max_length=32)
+    embedded_at = models.DateTimeField(_("embedded"), auto_now=True)
+
+    class Meta(LLMRecModel.Meta):
+        verbose_name = _("resource vector")
+        verbose_name_plural = _("resource vectors")
+        constraints = [
+            models.UniqueConstraint(fields=["space", "resource"], name="llmrec_resource_vector_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"resource {self.resource_id} in space {self.space_id}"
+
+
+class ProfileVector(LLMRecModel):
+    """A learner's goals and interests in a space: one unit vector, float32 [dimension].
+
+    .. pii: computed from the learner's free text
+    .. pii_types: other
+    .. pii_retirement: local_api
+    """
+
+    learner = models.ForeignKey(LearnerProfile, models.CASCADE, related_name="vectors")
+    space = models.ForeignKey(VectorSpace, models.CASCADE, related_name="profile_vectors", db_index=False)
+    vector = VectorField(_("vector"))
+    content_hash = models.CharField(_("content hash"), max_length=32)
+
+    class Meta(LLMRecModel.Meta):
+        verbose_name = _("profile vector")
+        verbose_name_plural = _("profile vectors")
+        constraints = [models.UniqueConstraint(fields=["space", "learner"], name="llmrec_profile_vector_unique")]
+
+    def __str__(self) -> str:
+        return f"learner {self.learner_id} in space {self.space_id}"
+
+
+class EmbeddingClaim(LLMRecModel):
+    """A resource that a worker is embedding, that failed, or that has no text to embed.
+
+    A resource is pending when no vector and no settled claim carries its current content hash; so most pending
+    resources have no row here. Working rows hold a lease: whoever finds it expired may take the work over.
+
+    .. no_pii:
+    """
+
+    class State(models.TextChoices):
+        WORKING = "working", _("working")
+        FAILED = "failed", _("failed")
+        EMPTY = "empty", _("no text")
+
+    resource = models.ForeignKey(Resource, models.CASCADE, related_name="embedding_claims")
+    space = models.ForeignKey(VectorSpace, models.CASCADE, related_name="claims", db_index=False)
+    state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.WORKING)
+    content_hash = models.CharField(_("content hash"), max_length=32)
+    token = models.CharField(_("claim token"), max_length=32)
+    lease_until = models.DateTimeField(_("lease until"), help_text=_("A failed one is tried again after this."))
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    error = models.TextField(_("error"), blank=True)
+
+    class Meta(LLMRecModel.Meta):
+        verbose_name = _("embedding in progress or failed")
+        verbose_name_plural = _("embeddings in progress or failed")
+        constraints = [models.UniqueConstraint(fields=["space", "resource"], name="llmrec_claim_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.state}: resource {self.resource_id} in space {self.space_id}"

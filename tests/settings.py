@@ -16,6 +16,7 @@ DATABASES = {
         "NAME": "postgres",
         "USER": "postgres",
         "HOST": os.environ.get("LLMREC_TEST_PGHOST", "/tmp/devpg/data"),
+        "TEST": {"NAME": os.environ.get("LLMREC_TEST_DB", "test_llmrec")},
     }
 }
 AUTH_USER_MODEL = "testapp.Member"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Encoder(ABC):
     """Turns texts into unit vectors.
 
-    Subclasses take their options as keyword arguments, refuse unknown ones, and load nothing heavy before the first
-    call that needs it: `encoder_id` must answer without importing torch.
+    Subclasses take their options as keyword arguments, refuse unknown ones, and load nothing heavy before the
+    first call that needs it: `encoder_id` must answer without importing torch.
     """
 
     is_remote: bool = False
@@ -51,7 +51,7 @@ class Encoder(ABC):
         """
 
     def encode_queries(self, texts: Sequence[str]) -> Float32Matrix:
-        """Embed search queries or a learner's goals; float32 [n, d]. Same as documents unless the model differs."""
+        """Embed search queries or a learner's goals; [n, d]. Like documents unless the model differs."""
         return self.encode_documents(texts)
 
     def export_onnx(self, folder: Any) -> None:
@@ -59,5 +59,5 @@ class Encoder(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no ONNX export")
 
     def check(self) -> list[str]:
-        """Return what is wrong with the options, in words, without loading the model or asking the service."""
+        """Return what is wrong with the options, in words; no model is loaded and no service asked."""
         return []

@@ -1,15 +1,55 @@
-"""Personal lists."""
+"""Personal lists, without training: what a learner did and wants, as one vector; then popular, then newest."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from django.db import Error as DatabaseError
+
+from llmrec_django.conf import conf, resolve_tenant
+from llmrec_django.engine.ranking import history_vector, mmr_order
+from llmrec_django.models import Interaction, LearnerProfile, Placement
+from llmrec_django.retrieval.candidates import (
+    nearest,
+    newest,
+    popular,
+    profile_vector,
+    resource_vectors,
+    words,
+)
+from llmrec_django.retrieval.eligibility import Audience, eligible
+from llmrec_django.services.results import hydrate, requester
+from llmrec_django.services.spaces import active_space, tables_exist
 from llmrec_django.types import RecommendationResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from llmrec_django.models import LearnerProfile
+    from llmrec_django.models import VectorSpace
+    from llmrec_django.retrieval.eligibility import Eligibility
+    from llmrec_django.types import Float32Vector
+
+logger = logging.getLogger(__name__)
+
+OVERFETCH = 5
+"""Candidates per place in the list, for diversity to choose from."""
+
+Ranked = list[tuple[int, float, str]]
+"""(resource id, score, source), best first."""
+
+
+@dataclass(slots=True)
+class _Learned:
+    """What is known about a learner at this moment."""
+
+    history: list[tuple[int, float]] = field(default_factory=list)
+    """(resource id, weight) of what speaks for a resource, newest first."""
+    vector: Float32Vector | None = None
+    words: str = ""
+    """Profile text that has no vector yet: its words are matched instead."""
 
 
 def recommend(
@@ -25,7 +65,188 @@ def recommend(
 ) -> RecommendationResult:
     """Return an ordered list of `k` resources for a learner (None: someone unknown).
 
-    Never empty while the tenant has an eligible resource; fewer than `k` only when fewer are eligible. `user` is
-    the account whose rights decide what is visible; None asks the learner's own account.
+    Never empty while the tenant has an eligible resource; fewer than `k` only when fewer are eligible. The fallback
+    chain is history and profile → popular in the tenant → newest.
+
+    Args:
+        placement: Name of a `Placement` of the tenant whose size, kinds, languages, diversity and treatment of seen
+            resources apply; an unknown name means the defaults. What is given here wins over it.
+        user: The account whose rights decide what is visible; None asks the learner's own account.
+        languages: None takes the placement's, else the learner's, else LLMREC["LANGUAGES"]; () takes all.
+
+    Returns:
+        Empty while LLMREC["ENABLED"] is False or "shadow", and for a placement that is switched off.
     """
-    raise NotImplementedError
+    if not conf.ENABLED or not tables_exist():
+        return RecommendationResult(placement=placement)
+    tenant = tenant if tenant is not None else (learner.tenant if learner else resolve_tenant())
+    place = _placement(tenant, placement)
+    if not place.enabled:
+        return RecommendationResult(placement=placement)
+    size = place.size if k is None else k
+    if size < 1:
+        return RecommendationResult(placement=placement)
+    audience = Audience(
+        tenant=tenant,
+        user=requester(user, learner),
+        learner=learner,
+        kinds=kinds or place.kinds,
+        languages=_languages(languages, place, learner),
+        seen=place.seen,
+        exclude_keys=exclude_keys,
+    )
+    ranked = rank(audience, k=size, diversity=place.diversity, space=active_space())
+    if conf.ENABLED == "shadow":
+        logger.info("shadow list placement=%s n=%s", placement, len(ranked))
+        return RecommendationResult(placement=placement)
+    sources = [source for _, _, source in ranked]
+    return RecommendationResult(
+        items=hydrate(ranked),
+        placement=placement,
+        is_personal="content" in sources or "words" in sources,
+        fallback="newest" if "newest" in sources else "popular" if "popular" in sources else "",
+    )
+
+
+def rank(audience: Audience, *, k: int, diversity: float, space: VectorSpace | None) -> Ranked:
+    """Return the best `k` eligible resources for an audience as (resource id, score, source).
+
+    Scores fall along the list inside one source; between sources they cannot be compared.
+    """
+    ranked: Ranked = []
+    eligibility = eligible(audience)
+    if eligibility.is_empty:
+        return ranked
+    steps = (
+        lambda n: _personal(audience, eligibility, space, n, diversity),
+        lambda n: [(pk, s, "popular") for pk, s in popular(audience.tenant, eligibility, n)],
+        lambda n: [(pk, s, "newest") for pk, s in newest(eligibility, n)],
+    )
+    for step in steps:
+        taken = {pk for pk, _, _ in ranked}
+        try:
+            # Ask for k, not for what is missing: the step may offer again what an earlier one brought.
+            found = step(k + (len(taken) if taken else 0))
+        except DatabaseError:
+            # A statement that took too long, most likely. The next step is simpler.
+            logger.exception("a step of the list failed, going on with the next")
+            continue
+        ranked += [row for row in found if row[0] not in taken][: k - len(ranked)]
+        if len(ranked) >= k:
+            break
+    return ranked
+
+
+def recommend_batch(
+    learners: Iterable[LearnerProfile | None],
+    *,
+    k: int,
+    among_ids: Sequence[int] | None = None,
+    placement: str = "",
+    tenant: str | None = None,
+) -> Iterator[tuple[LearnerProfile | None, list[tuple[int, float]]]]:
+    """Yield (learner, [(resource id, score), …]) for many learners, by the same steps as `recommend`.
+
+    Without a placement the list is for measuring: most relevant first with no diversity, and nothing that the
+    learner ever touched. Scores fall strictly along each list, whatever source an item came from.
+    """
+    space = active_space()
+    for learner in learners:
+        own = tenant if tenant is not None else (learner.tenant if learner else resolve_tenant())
+        place = _placement(own, placement) if placement else Placement(seen=Placement.Seen.HIDE, diversity=0.0)
+        audience = Audience(
+            tenant=own,
+            user=requester(None, learner),
+            learner=learner,
+            kinds=place.kinds,
+            languages=_languages(None, place, learner) if placement else (),
+            seen=place.seen,
+            among_ids=among_ids,
+        )
+        yield learner, _falling(rank(audience, k=k, diversity=place.diversity, space=space))
+
+
+def _falling(ranked: Ranked) -> list[tuple[int, float]]:
+    """Return ids with scores that say the order: sources are stacked, each below the one before."""
+    rows: list[tuple[int, float]] = []
+    ceiling = float("inf")
+    for pk, score, _ in ranked:
+        ceiling = score if score < ceiling else float(np.nextafter(ceiling, -np.inf, dtype=np.float64))
+        rows.append((pk, ceiling))
+    return rows
+
+
+def _placement(tenant: str, name: str) -> Placement:
+    found = Placement.objects.filter(tenant=tenant, name=name).first() if name else None
+    return found or Placement(tenant=tenant, name=name)
+
+
+def _languages(asked: Sequence[str] | None, place: Placement, learner: LearnerProfile | None) -> Sequence[str]:
+    if asked is not None:
+        return asked
+    return place.languages or (learner.languages if learner else []) or conf.LANGUAGES or []
+
+
+def _personal(
+    audience: Audience, eligibility: Eligibility, space: VectorSpace | None, n: int, diversity: float
+) -> Ranked:
+    learner = audience.learner
+    if learner is None or not learner.personalise:
+        return []
+    learned = _learn(learner, space)
+    if space is not None and learned.vector is not None:
+        depth = n if diversity <= 0 else n * OVERFETCH
+        found = nearest(space, learned.vector, eligibility, depth)
+        if diversity > 0 and len(found) > 1:
+            vectors = resource_vectors(space, [pk for pk, _ in found])
+            found = [row for row in found if row[0] in vectors]
+            matrix = np.stack([vectors[pk] for pk, _ in found])
+            found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]
+        return [(pk, score, "content") for pk, score in found]
+    if learned.words:
+        return [(pk, score, "words") for pk, score in words(learned.words, eligibility, n)]
+    return []
+
+
+def _learn(learner: LearnerProfile, space: VectorSpace | None) -> _Learned:
+    """Read a learner's recent interactions and profile, now: a click a second ago counts."""
+    learned = _Learned(history=_history(learner))
+    text = learner.text
+    profile = profile_vector(space, learner) if space is not None and text else None
+    if space is not None and learned.history:
+        vectors = resource_vectors(space, [pk for pk, _ in learned.history])
+        known = [(vectors[pk], weight) for pk, weight in learned.history if pk in vectors]
+        if known:
+            learned.vector = history_vector(
+                np.stack([vector for vector, _ in known]),
+                [weight for _, weight in known],
+                decay=conf.HISTORY_DECAY,
+                profile=profile,
+            )
+    if learned.vector is None:
+        learned.vector = profile
+    if learned.vector is None:
+        learned.words = text
+    return learned
+
+
+def _history(learner: LearnerProfile) -> list[tuple[int, float]]:
+    """Return what speaks for resources, newest first, each resource once with its strongest interaction."""
+    rows = (
+        Interaction.objects.filter(learner=learner, resource__isnull=False)
+        .newest_first()
+        .values_list("resource_id", "verb", "value")[: conf.HISTORY_LENGTH * 2]
+    )
+    weights: dict[int, float] = {}
+    against: set[int] = set()
+    for resource_id, name, value in rows:
+        verb = conf.VERBS.get(name)
+        if verb is None or verb.effect == "neutral":
+            continue
+        disliked = name == "rated" and value is not None and value < conf.RATING_LIKED_FROM
+        if verb.effect == "negative" or disliked:
+            against.add(resource_id)
+        else:
+            weights[resource_id] = max(weights.get(resource_id, 0.0), verb.weight)
+    liked = [(pk, weight) for pk, weight in weights.items() if pk not in against]
+    return liked[: conf.HISTORY_LENGTH]

@@ -1,0 +1,206 @@
+"""Candidate queries: ids and scores in exact order, eligibility inside the SQL."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.core.cache import cache
+from django.db import connections
+from django.utils import timezone
+
+from llmrec_django.conf import conf
+from llmrec_django.models import Interaction, ProfileVector, Resource, ResourceVector
+from llmrec_django.retrieval.sql import candidate_cursor, database, read_vectors, vector_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llmrec_django.models import LearnerProfile, VectorSpace
+    from llmrec_django.retrieval.eligibility import Eligibility
+    from llmrec_django.types import Float32Matrix, Float32Vector
+
+VECTORS = ResourceVector._meta.db_table
+PROFILE_VECTORS = ProfileVector._meta.db_table
+RESOURCES = Resource._meta.db_table
+INTERACTIONS = Interaction._meta.db_table
+
+# Public data sets give popular items low ids; ordering ties by id would score hits that nobody earned.
+TIE_BREAK = "hashint8({id}), {id}"
+POPULAR_LENGTH = 1000
+
+
+def nearest(
+    space: VectorSpace, target: Float32Vector | int, eligibility: Eligibility, n: int
+) -> list[tuple[int, float]]:
+    """Return the `n` eligible resources nearest to a vector or to a resource (by id), nearest first.
+
+    Args:
+        target: float32 [dimension], or the id of a resource whose vector in `space` is the target.
+
+    Returns:
+        (resource id, inner product in [-1, 1]); empty when the target resource has no vector. Fewer than `n` only
+        when fewer are eligible. Ties are ordered by a hash of the id.
+    """
+    if eligibility.is_empty:
+        return []
+    # The space and its dimension are literals: with parameters a generic plan would miss the partial index.
+    space_id, dimension = int(space.pk), int(space.dimension)
+    if isinstance(target, int):
+        point = f"(SELECT vector::halfvec({dimension}) FROM {VECTORS} WHERE space_id = {space_id} AND resource_id = %s)"
+        point_params: tuple[Any, ...] = (target,)
+    else:
+        point = f"%s::halfvec({dimension})"
+        point_params = (vector_literal(target),)
+    distance = f"v.vector::halfvec({dimension}) <#> {point}"
+    # The inner query is what the index can answer; ties are ordered outside, on n rows.
+    sql = (
+        f"SELECT id, -distance FROM (SELECT v.resource_id AS id, {distance} AS distance FROM {VECTORS} v "
+        f"WHERE v.space_id = {space_id} AND v.resource_id IN ({eligibility.sql}) "
+        f"ORDER BY {distance} LIMIT %s) nearest WHERE distance IS NOT NULL ORDER BY distance, "
+        + TIE_BREAK.format(id="id")
+    )
+    return _fetch(sql, (*point_params, *eligibility.params, *point_params), eligibility, n)
+
+
+def words(query: str, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
+    """Return up to `n` eligible resources that hold words of `query`, best first; all words beat some.
+
+    A word matches as a prefix; text in Han, kana or Hangul matches by pairs of neighbouring characters.
+    """
+    terms = word_terms(query)
+    if eligibility.is_empty or not terms:
+        return []
+    every, some = " & ".join(terms), " | ".join(terms)
+    sql = (
+        f"SELECT r.id, ts_rank(r.search_words, some.q, 1) + (r.search_words @@ every.q)::int AS rank "
+        f"FROM {RESOURCES} r, to_tsquery('simple', %s) AS some(q), to_tsquery('simple', %s) AS every(q) "
+        f"WHERE r.search_words @@ some.q AND r.id IN ({eligibility.sql}) ORDER BY rank DESC, "
+        + TIE_BREAK.format(id="r.id")
+        + " LIMIT %s"
+    )
+    return _fetch(sql, (some, every, *eligibility.params), eligibility, n)
+
+
+SPACELESS = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_WORD = re.compile(rf"[{SPACELESS}]+|[^\W_{SPACELESS}]+")
+
+
+def word_terms(query: str) -> list[str]:
+    """Return the tsquery terms of a query, at most 32: `'learn':*` for a word, `'学' <-> '习'` for two characters."""
+    terms: list[str] = []
+    for word in _WORD.findall(query.lower()[:1000]):
+        if re.match(rf"[{SPACELESS}]", word):
+            pairs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
+            terms += [
+                "(" + " <-> ".join(f"'{char}'" for char in pair) + ")" if len(pair) > 1 else f"'{pair}'"
+                for pair in pairs
+            ]
+        else:
+            terms.append(f"'{word}':*")
+    return list(dict.fromkeys(terms))[:32]
+
+
+def popular(tenant: str, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
+    """Return the `n` eligible resources that most learners of the tenant chose lately, most first.
+
+    The tenant's list is cached for LLMREC["POPULAR_CACHE_S"]; eligibility is asked at read time.
+    """
+    if eligibility.is_empty:
+        return []
+    key = f"llmrec:popular:{tenant}:{conf.POPULAR_DAYS}"
+    counts: list[tuple[int, float]] | None = cache.get(key)
+    if counts is None:
+        since = timezone.now() - timedelta(days=conf.POPULAR_DAYS)
+        counts = _popular_counts(tenant, since) or _popular_counts(tenant, None)
+        cache.set(key, counts, conf.POPULAR_CACHE_S)
+    if not counts:
+        return []
+    sql = (
+        f"SELECT p.id, p.n FROM unnest(%s::bigint[], %s::float8[]) WITH ORDINALITY AS p(id, n, place) "
+        f"WHERE p.id IN ({eligibility.sql}) ORDER BY p.place LIMIT %s"
+    )
+    params = ([pk for pk, _ in counts], [count for _, count in counts], *eligibility.params)
+    return _fetch(sql, params, eligibility, n)
+
+
+def _popular_counts(tenant: str, since: Any) -> list[tuple[int, float]]:
+    positive = [name for name, verb in conf.VERBS.items() if verb.effect == "positive" and verb.weight > 0]
+    # A rating below the middle is no vote; other verbs carry no value or a progress.
+    sql = (
+        f"SELECT resource_id, count(DISTINCT learner_id)::float8 AS n FROM {INTERACTIONS} "
+        "WHERE tenant = %s AND verb = ANY(%s) AND resource_id IS NOT NULL "
+        "AND NOT (verb = 'rated' AND value < %s) "
+        + ("AND occurred_at >= %s " if since else "")
+        + "GROUP BY resource_id ORDER BY n DESC, "
+        + TIE_BREAK.format(id="resource_id")
+        + " LIMIT %s"
+    )
+    params = [tenant, positive, conf.RATING_LIKED_FROM, *([since] if since else []), POPULAR_LENGTH]
+    with candidate_cursor(database()) as cursor:
+        cursor.execute(sql, params)
+        return [(int(pk), float(n)) for pk, n in cursor.fetchall()]
+
+
+def newest(eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
+    """Return the `n` eligible resources added last; the score is 0: newness says nothing about relevance."""
+    if eligibility.is_empty:
+        return []
+    sql = (
+        f"SELECT r.id, 0.0 FROM {RESOURCES} r WHERE r.id IN ({eligibility.sql}) "
+        "ORDER BY r.created_at DESC, " + TIE_BREAK.format(id="r.id") + " LIMIT %s"
+    )
+    return _fetch(sql, eligibility.params, eligibility, n)
+
+
+def resource_vectors(space: VectorSpace, resource_ids: Sequence[int]) -> dict[int, Float32Vector]:
+    """Return the vectors of the given resources in a space; float32 [dimension] by id, missing ones left out."""
+    ids = list(resource_ids)
+    if not ids:
+        return {}
+    with connections[database()].cursor() as cursor:
+        cursor.execute(
+            f"SELECT resource_id, vector_send(vector) FROM {VECTORS} "
+            f"WHERE space_id = {int(space.pk)} AND resource_id = ANY(%s)",
+            [ids],
+        )
+        rows = cursor.fetchall()
+    return _by_id(rows)
+
+
+def profile_vector(space: VectorSpace, learner: LearnerProfile) -> Float32Vector | None:
+    """Return the vector of a learner's goals and interests, if it is there and of their present text."""
+    with connections[database()].cursor() as cursor:
+        cursor.execute(
+            f"SELECT vector_send(vector) FROM {PROFILE_VECTORS} "
+            f"WHERE space_id = {int(space.pk)} AND learner_id = %s AND content_hash = %s",
+            [learner.pk, learner.content_hash],
+        )
+        row = cursor.fetchone()
+    return read_vectors([row[0]])[0] if row else None
+
+
+def _by_id(rows: Sequence[tuple[int, Any]]) -> dict[int, Float32Vector]:
+    matrix: Float32Matrix = read_vectors([value for _, value in rows])
+    return {int(pk): matrix[i] for i, (pk, _) in enumerate(rows)}
+
+
+def _fetch(sql: str, params: Sequence[Any], eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
+    """Run a candidate query whose last parameter is its LIMIT.
+
+    Where the host's tables are in another database its rights are asked for the rows found, page by page with a
+    growing LIMIT, until `n` are visible or no more rows come.
+    """
+    limit = n if eligibility.check_rows is None else 3 * n
+    while True:
+        with candidate_cursor(database()) as cursor:
+            cursor.execute(sql, (*params, limit))
+            rows = [(int(pk), float(score)) for pk, score in cursor.fetchall()]
+        if eligibility.check_rows is None:
+            return rows
+        visible = eligibility.check_rows([pk for pk, _ in rows])
+        kept = [row for row in rows if row[0] in visible][:n]
+        if len(kept) >= n or len(rows) < limit:
+            return kept
+        limit *= 4

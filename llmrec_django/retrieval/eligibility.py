@@ -1,0 +1,164 @@
+"""Which resources may be shown to whom. Part of the SQL of every candidate query, never a filter after LIMIT."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import EmptyResultSet
+from django.db.models import CharField, Exists, OuterRef, Q
+from django.db.models.functions import Cast
+from django.utils import timezone
+
+from llmrec_django.conf import conf
+from llmrec_django.models import Interaction, LearnerProfile, Placement, Resource
+from llmrec_django.retrieval.sql import database
+from llmrec_django.sources import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from django.db.models import QuerySet
+
+logger = logging.getLogger(__name__)
+
+EVERYTHING_TOUCHED = Placement.Seen.HIDE
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who asks, and what they asked for."""
+
+    tenant: str
+    user: Any = None
+    """Whose rights decide what is visible; None or anonymous: the public."""
+    learner: LearnerProfile | None = None
+    kinds: Sequence[str] = ()
+    languages: Sequence[str] = ()
+    """Language tags; "zh" takes zh-hans and zh-cn too. Resources of unknown language always pass."""
+    seen: str = Placement.Seen.SHOW
+    exclude_ids: Sequence[int] = ()
+    exclude_keys: Sequence[str] = ()
+    among_ids: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """The eligible resources as SQL, and what SQL cannot ask because it lives in another database."""
+
+    sql: str
+    """A SELECT of resource ids."""
+    params: tuple[Any, ...]
+    check_rows: Callable[[Sequence[int]], set[int]] | None = field(default=None)
+    """Set when the host's tables are in another database: given resource ids, return the visible ones."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.sql
+
+
+def eligible(audience: Audience) -> Eligibility:
+    """Return what `audience` may be shown."""
+    using = database()
+    queryset = eligible_resources(audience)
+    visible, check_rows = _visibility(audience.user, using)
+    try:
+        sql, params = queryset.filter(visible).order_by().values("pk").query.get_compiler(using).as_sql()
+    except EmptyResultSet:
+        return Eligibility("", ())
+    return Eligibility(sql, tuple(params), check_rows)
+
+
+def eligible_resources(audience: Audience) -> QuerySet[Resource]:
+    """Return the resources that pass everything but the host's own `visible_to`."""
+    queryset = Resource.objects.in_tenant(audience.tenant).available(timezone.now())
+    if audience.kinds:
+        queryset = queryset.filter(kind__in=list(audience.kinds))
+    if audience.languages:
+        queryset = queryset.filter(_speaks(audience.languages))
+    if audience.exclude_ids:
+        queryset = queryset.exclude(pk__in=list(audience.exclude_ids))
+    if audience.exclude_keys:
+        queryset = queryset.exclude(key__in=list(audience.exclude_keys))
+    if audience.among_ids is not None:
+        queryset = queryset.filter(pk__in=list(audience.among_ids))
+    if audience.learner is not None and audience.learner.pk and audience.seen != Placement.Seen.SHOW:
+        queryset = queryset.filter(~Exists(_seen(audience.learner, audience.seen)))
+    return queryset
+
+
+def _speaks(languages: Sequence[str]) -> Q:
+    condition = Q(language="")
+    for primary in {tag.lower().split("-")[0] for tag in languages}:
+        condition |= Q(language__iexact=primary) | Q(language__istartswith=f"{primary}-")
+    return condition
+
+
+def _seen(learner: LearnerProfile, policy: str) -> QuerySet[Interaction]:
+    """Return the learner's interactions that hide the outer resource."""
+    touched = Interaction.objects.filter(learner=learner, resource=OuterRef("pk"))
+    if policy == EVERYTHING_TOUCHED:
+        return touched
+    now = timezone.now()
+    by_days: dict[float, list[str]] = {}
+    for name, verb in conf.VERBS.items():
+        if verb.seen_days is not None:
+            by_days.setdefault(verb.seen_days, []).append(name)
+    hides = Q(pk__in=[])
+    for days, verbs in by_days.items():
+        condition = Q(verb__in=verbs)
+        if days != math.inf:
+            condition &= Q(occurred_at__gt=now - timedelta(days=days))
+        hides |= condition
+    return touched.filter(hides)
+
+
+def _visibility(user: Any, using: str) -> tuple[Q, Callable[[Sequence[int]], set[int]] | None]:
+    """Ask every registered source what `user` may see.
+
+    Resources of a host model that nobody registers any more are hidden, and so are those of a source whose
+    `visible_to` fails: closed, never open.
+    """
+    if user is not None and not getattr(user, "is_authenticated", False):
+        user = None
+    condition = Q(content_type__isnull=True)
+    elsewhere: dict[int, QuerySet[Any]] = {}
+    for source in registry.resource_sources():
+        content_type = ContentType.objects.get_for_model(source.model)
+        try:
+            rows = source.visible_to(user, source.get_queryset())
+        except Exception:
+            logger.exception("visible_to failed, its resources are hidden source=%s", source.name)
+            continue
+        if rows is None:
+            condition |= Q(content_type_id=content_type.pk)
+        elif rows.db == using:
+            keys = rows.order_by().annotate(_llmrec_key=Cast("pk", CharField())).values("_llmrec_key")
+            condition |= Q(content_type_id=content_type.pk, object_id__in=keys)
+        else:
+            condition |= Q(content_type_id=content_type.pk)
+            elsewhere[content_type.pk] = rows
+    return condition, _row_check(elsewhere) if elsewhere else None
+
+
+def _row_check(elsewhere: dict[int, QuerySet[Any]]) -> Callable[[Sequence[int]], set[int]]:
+    def visible(resource_ids: Sequence[int]) -> set[int]:
+        wanted: dict[int, dict[str, int]] = {content_type: {} for content_type in elsewhere}
+        found: set[int] = set()
+        rows = Resource.objects.filter(pk__in=resource_ids).values_list("pk", "content_type_id", "object_id")
+        for pk, content_type, object_id in rows:
+            if content_type in wanted:
+                wanted[content_type][object_id] = pk
+            else:
+                found.add(pk)
+        for content_type, keys in wanted.items():
+            if keys:
+                rows = elsewhere[content_type].filter(pk__in=list(keys)).values_list("pk", flat=True)
+                found.update(keys[str(key)] for key in rows)
+        return found
+
+    return visible

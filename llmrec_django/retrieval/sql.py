@@ -1,0 +1,85 @@
+"""Running candidate queries: our session settings, a time limit, and nothing left in the host's transaction."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from django.db import connections, router, transaction
+
+from llmrec_django.conf import conf
+from llmrec_django.models import Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from llmrec_django.types import Float32Matrix, Float32Vector
+
+
+def database() -> str:
+    """Return the alias of the database that holds our tables."""
+    return router.db_for_read(Resource)
+
+
+@functools.lru_cache(maxsize=8)
+def _extension_version(using: str) -> tuple[int, ...]:
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        row = cursor.fetchone()
+    return tuple(int(part) for part in row[0].split(".")) if row else ()
+
+
+def _session_settings(using: str) -> dict[str, str]:
+    settings = {
+        # Compiling a query that runs for milliseconds costs more than it saves.
+        "jit": "off",
+        "hnsw.ef_search": str(conf.INDEX_EF_SEARCH),
+    }
+    if _extension_version(using) >= (0, 8):
+        # Without it an index scan stops after ef_search rows, however few of them pass the filter.
+        settings["hnsw.iterative_scan"] = "strict_order"
+    if conf.STATEMENT_TIMEOUT_MS:
+        settings["statement_timeout"] = f"{int(conf.STATEMENT_TIMEOUT_MS)}ms"
+    return settings
+
+
+@contextmanager
+def candidate_cursor(using: str) -> Iterator[Any]:
+    """Yield a cursor for candidate queries, in a transaction (a savepoint inside the host's).
+
+    The settings are local to the transaction; inside the host's transaction they are put back afterwards.
+    """
+    connection = connections[using]
+    settings = _session_settings(using)
+    nested = connection.in_atomic_block
+    with transaction.atomic(using=using), connection.cursor() as cursor:
+        names = list(settings)
+        before: tuple[Any, ...] = ()
+        if nested:
+            cursor.execute("SELECT " + ", ".join(f"current_setting('{name}', true)" for name in names))
+            before = cursor.fetchone()
+        cursor.execute(
+            "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in names),
+            list(settings.values()),
+        )
+        yield cursor
+        if nested:
+            # A parameter of an extension that was not loaded before reads as NULL: leave ours.
+            back = {name: value for name, value in zip(names, before, strict=True) if value}
+            cursor.execute(
+                "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in back), list(back.values())
+            )
+
+
+def vector_literal(vector: Float32Vector) -> str:
+    """Return a vector as pgvector reads it."""
+    return "[" + ",".join(map(repr, np.asarray(vector, dtype=np.float32).tolist())) + "]"
+
+
+def read_vectors(values: Sequence[Any]) -> Float32Matrix:
+    """Decode `vector_send(…)` results: two uint16 (length, unused), then big-endian float32; float32 [n, d]."""
+    if not values:
+        return np.zeros((0, 0), dtype=np.float32)
+    return np.stack([np.frombuffer(bytes(value), dtype=">f4", offset=4) for value in values]).astype(np.float32)

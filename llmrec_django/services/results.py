@@ -1,0 +1,39 @@
+"""From ranked ids to what surfaces show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmrec_django.models import Resource
+from llmrec_django.sources import registry
+from llmrec_django.types import Recommendation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llmrec_django.models import LearnerProfile
+
+# Large columns that no list shows.
+HIDDEN_COLUMNS = ("body", "search_words", "content_hash")
+
+
+def hydrate(ranked: Sequence[tuple[int, float, str]]) -> tuple[Recommendation, ...]:
+    """Load the rows of (resource id, score, source) in one query, in exactly this order."""
+    rows = Resource.objects.defer(*HIDDEN_COLUMNS).in_bulk([pk for pk, _, _ in ranked])
+    found = [(rows[pk], score, source) for pk, score, source in ranked if pk in rows]
+    return tuple(
+        Recommendation(resource=resource, rank=rank, score=score, source=source, url=resource.url)
+        for rank, (resource, score, source) in enumerate(found, start=1)
+    )
+
+
+def requester(user: Any, learner: LearnerProfile | None) -> Any:
+    """Return the account whose rights count: the given one, else the learner's own."""
+    if user is not None or learner is None or learner.user_id is None:
+        return user
+    return learner.user
+
+
+def registered_kinds() -> list[str]:
+    """Return the kinds that registered sources make, sorted."""
+    return sorted({source.kind for source in registry.resource_sources()})

@@ -74,7 +74,7 @@ class LearnerFinder:
         """
         ids = set(learner_ids)
         self.problems = {}
-        accounts = self._accounts(ids)
+        accounts = self.find_accounts(ids)
         missing = ids - accounts.keys()
         if missing and self.create_users:
             self._create(missing)
@@ -87,7 +87,8 @@ class LearnerFinder:
             self.problems[name] = "no account has this name; use --create-users or --visitors"
         return found
 
-    def _accounts(self, ids: set[str]) -> dict[str, Any]:
+    def find_accounts(self, ids: set[str]) -> dict[str, Any]:
+        """Return {learner id: account key} of the ids that have an account."""
         accounts = self._by_username(ids)
         missing = ids - accounts.keys()
         if missing and not self.create_users:

@@ -99,7 +99,7 @@ def _open_bytes(name: str, stdin: IO[bytes] | None) -> Iterator[io.BufferedReade
     buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)
     try:
         if buffered.peek(2)[:2] == b"\x1f\x8b":
-            yield io.BufferedReader(gzip.GzipFile(fileobj=buffered))  # type: ignore[type-var]
+            yield io.BufferedReader(gzip.GzipFile(fileobj=buffered))
         else:
             yield buffered
     except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
@@ -199,7 +199,7 @@ def _header(lines: _Lines, reader: Any) -> tuple[str, ...]:
         header = next(reader, None)
     except (csv.Error, _TooLong) as exc:
         raise ImportFileError(
-            f"Cannot read the first line of {lines.name!r} as CSV: {exc or TOO_LONG}. "
+            f"Cannot read the first line of {lines.name!r} as CSV: {TOO_LONG if isinstance(exc, _TooLong) else exc}. "
             "It must hold the column names, separated by commas."
         ) from exc
     if not header or not any(cell.strip() for cell in header):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, router, transaction
 from django.utils import timezone
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
-    from typing import Any
 
 BATCH = 20_000
 COLUMNS = frozenset({"user_id", "item_id", "timestamp", "event", "value", "event_id"})
@@ -185,7 +184,7 @@ def _insert(ready: list[tuple[int, int, Event]], tenant: str, source: str, alias
         return 0
     connection = connections[alias]
     # One array a column: a single statement of fixed length for a whole batch, with any driver.
-    columns = [
+    columns: list[Any] = [
         [learner for learner, _, _ in ready],
         [resource for _, resource, _ in ready],
         [event.verb for _, _, event in ready],

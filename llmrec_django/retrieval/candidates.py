@@ -72,15 +72,15 @@ def words(query: str, eligibility: Eligibility, n: int) -> list[tuple[int, float
     terms = word_terms(query)
     if eligibility.is_empty or not terms:
         return []
-    every, some = " & ".join(terms), " | ".join(terms)
+    strict, loose = " & ".join(terms), " | ".join(terms)
     sql = (
-        f"SELECT r.id, ts_rank(r.search_words, some.q, 1) + (r.search_words @@ every.q)::int AS rank "
-        f"FROM {RESOURCES} r, to_tsquery('simple', %s) AS some(q), to_tsquery('simple', %s) AS every(q) "
-        f"WHERE r.search_words @@ some.q AND r.id IN ({eligibility.sql}) ORDER BY rank DESC, "
+        f"SELECT r.id, ts_rank(r.search_words, loose.q, 1) + (r.search_words @@ strict.q)::int AS rank "
+        f"FROM {RESOURCES} r, to_tsquery('simple', %s) AS loose(q), to_tsquery('simple', %s) AS strict(q) "
+        f"WHERE r.search_words @@ loose.q AND r.id IN ({eligibility.sql}) ORDER BY rank DESC, "
         + TIE_BREAK.format(id="r.id")
         + " LIMIT %s"
     )
-    return _fetch(sql, (some, every, *eligibility.params), eligibility, n)
+    return _fetch(sql, (loose, strict, *eligibility.params), eligibility, n)
 
 
 SPACELESS = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"

@@ -127,7 +127,7 @@ def _visibility(user: Any, using: str) -> tuple[Q, Callable[[Sequence[int]], set
         user = None
     condition = Q(content_type__isnull=True)
     elsewhere: dict[int, QuerySet[Any]] = {}
-    for source in registry.resource_sources():
+    for source in registry.resources():
         content_type = ContentType.objects.get_for_model(source.model)
         try:
             rows = source.visible_to(user, source.get_queryset())

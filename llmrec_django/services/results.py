@@ -36,4 +36,4 @@ def requester(user: Any, learner: LearnerProfile | None) -> Any:
 
 def registered_kinds() -> list[str]:
     """Return the kinds that registered sources make, sorted."""
-    return sorted({source.kind for source in registry.resource_sources()})
+    return sorted({source.kind for source in registry.resources()})

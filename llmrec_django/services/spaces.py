@@ -144,14 +144,22 @@ def _build_index(space: VectorSpace) -> None:
 @contextmanager
 def _only_one(space: VectorSpace) -> Iterator[bool]:
     """Yield whether this session is the only one working on the index of `space`."""
-    with connections[_alias()].cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [ADVISORY_LOCK, space.pk % 2**31])
+    connection = connections[_alias()]
+    key = [ADVISORY_LOCK, space.pk % 2**31]
+    if connection.in_atomic_block:
+        # Released by the transaction's end, also when that is a rollback.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", key)
+            yield bool(cursor.fetchone()[0])
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
         mine = bool(cursor.fetchone()[0])
         try:
             yield mine
         finally:
             if mine:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [ADVISORY_LOCK, space.pk % 2**31])
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
 
 def drop_index(space: VectorSpace) -> None:

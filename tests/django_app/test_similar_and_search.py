@@ -1,0 +1,99 @@
+"""Similar resources, and search by words and by meaning."""
+
+import pytest
+
+from llmrec_django.models import Resource
+from llmrec_django.retrieval.candidates import word_terms
+from llmrec_django.services import embedding
+from llmrec_django.services.search import search
+from llmrec_django.services.similar import similar
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def catalogue(hashing):
+    Resource.objects.bulk_create(
+        [
+            Resource(key="ml", title="Machine learning", description="models trained on data", keywords=["AI"]),
+            Resource(key="dl", title="Deep learning", description="neural models trained on data"),
+            Resource(key="ml-zh", title="机器学习基础", description="用数据训练模型。", language="zh-hans"),
+            Resource(key="cook", title="Bread", description="flour, water and an oven"),
+            Resource(
+                key="stat",
+                title="Statistics",
+                description="samples and tests",
+                translations={"zh-hans": {"title": "统计学", "description": "抽样与检验"}},
+            ),
+            Resource(key="hidden", title="Machine learning, a draft", published=False),
+        ]
+    )
+    embedding.embed_pending()
+    return {resource.key: resource for resource in Resource.objects.all()}
+
+
+def keys(result):
+    return [item.resource.key for item in result]
+
+
+def test_similar_is_nearest_first_without_itself_or_hidden_ones(catalogue):
+    result = similar(catalogue["ml"], k=10)
+    assert keys(result)[0] == "dl"
+    assert len(result) == 4
+    assert not {"ml", "hidden"} & set(keys(result))
+    scores = [item.score for item in result]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_similar_without_a_vector_matches_words(catalogue):
+    fresh = Resource.objects.create(key="new", title="Learning to learn")
+    result = similar(fresh, k=3)
+    assert result.items
+    assert {item.source for item in result} == {"words"}
+
+
+def test_similar_of_two_resources_with_the_same_text_finds_the_other(catalogue):
+    Resource.objects.create(key="twin", title="Bread", description="flour, water and an oven")
+    embedding.embed_pending()
+    assert keys(similar(catalogue["cook"], k=1)) == ["twin"]
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("bread", "cook"),
+        ("mach learn", "ml"),
+        ("机器学习", "ml-zh"),
+        ("统计", "stat"),
+        ("AI", "ml"),
+        ("neural", "dl"),
+    ],
+)
+def test_words_are_found_in_english_and_chinese(catalogue, query, first):
+    assert keys(search(query))[0] == first
+
+
+def test_meaning_finds_what_shares_no_prefix_query(catalogue):
+    result = search("data models", k=3)
+    assert {"ml", "dl"} <= set(keys(result))
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\x00", "'", "\\", "a:*", "!!", "& | ( )", "🙂", "x" * 5000, "%s %(a)s"])
+def test_odd_queries_do_no_harm(catalogue, query):
+    search(query)
+
+
+def test_hidden_resources_are_not_found(catalogue):
+    assert "hidden" not in keys(search("draft"))
+
+
+def test_words_alone_serve_without_vectors(hashing):
+    Resource.objects.create(key="a", title="Only words here")
+    result = search("words")
+    assert [item.source for item in result] == ["words"]
+
+
+def test_word_terms():
+    assert word_terms("Deep 学习入门") == ["'deep':*", "('学' <-> '习')", "('习' <-> '入')", "('入' <-> '门')"]
+    assert word_terms("学") == ["'学'"]
+    assert word_terms("it's") == ["'it':*", "'s':*"]

@@ -1,4 +1,8 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("llmrec/", include("llmrec_django.urls")),
+    path("api/", include("llmrec_django.rest_api.urls")),
+]

@@ -1,0 +1,152 @@
+"""What goes in and out. Bodies with fields that are not listed here are refused, never silently obeyed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rest_framework import ISO_8601, serializers
+
+from llmrec_django.models import Resource
+from llmrec_django.types import InteractionInput
+from llmrec_django.web.lists import safe_url
+
+MAX_BATCH = 100
+
+
+class TextListField(serializers.ListField):
+    """A list of texts; whatever else an import left in the column comes out as texts, or as an empty list."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(child=serializers.CharField(max_length=options.pop("item_length", None)), **options)
+
+    def to_representation(self, data: Any) -> list[str]:
+        return [str(item) for item in data if item is not None] if isinstance(data, list) else []
+
+
+class SafeURLField(serializers.CharField):
+    """An address that is safe in a link, else ""."""
+
+    def to_representation(self, value: Any) -> str:
+        return safe_url(str(value))
+
+
+class FiniteField(serializers.FloatField):
+    def to_representation(self, value: Any) -> float:
+        # JSON has no NaN; a list must not fail for a number that nobody needs.
+        return float(value) if math.isfinite(value) else 0.0
+
+
+class ResourceSerializer(serializers.Serializer):
+    key = serializers.CharField(help_text="Stable name of the resource.")
+    title = serializers.CharField(source="local_title", help_text="In the language of the request, if there is one.")
+    description = serializers.CharField(source="local_description", allow_blank=True)
+    kind = serializers.CharField()
+    url = SafeURLField(allow_blank=True, help_text="Page of the resource, absolute or relative to the site.")
+    image = SafeURLField(allow_blank=True)
+    level = serializers.ChoiceField(Resource.Level.choices, allow_blank=True)
+    language = serializers.CharField(allow_blank=True)
+    duration_minutes = serializers.IntegerField(allow_null=True)
+    authors = TextListField()
+    keywords = TextListField()
+
+
+class ItemSerializer(serializers.Serializer):
+    rank = serializers.IntegerField(help_text="From 1.")
+    score = FiniteField(help_text="Higher is better; comparable inside one list only.")
+    source = serializers.CharField(help_text="What brought it in: content, popular, newest, similar, words, meaning.")
+    resource = ResourceSerializer()
+
+
+class ListSerializer(serializers.Serializer):
+    enabled = serializers.SerializerMethodField(help_text="False while the site shows no recommendations.")
+    items = ItemSerializer(many=True)
+
+    def get_enabled(self, result: Any) -> bool:
+        return bool(self.context["enabled"])
+
+
+class RecommendationsSerializer(ListSerializer):
+    placement = serializers.CharField(allow_blank=True)
+    is_personal = serializers.BooleanField(help_text="True when the caller's own history or profile chose an item.")
+    fallback = serializers.ChoiceField(
+        ["popular", "newest"], allow_blank=True, help_text="The last fallback that was needed, if one was."
+    )
+
+
+class ResourcePageSerializer(serializers.Serializer):
+    items = ResourceSerializer(many=True)
+    next = serializers.URLField(allow_null=True, help_text="Address of the next page; null on the last.")
+
+
+class StrictSerializer(serializers.Serializer):
+    """Refuses fields it does not know: a client that sends `user` or `source` must learn that it has no say."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            unknown = sorted(str(name)[:50] for name in data if name not in self.fields)
+            if unknown:
+                message = f"Unknown field. Allowed: {', '.join(self.fields)}."
+                raise serializers.ValidationError(dict.fromkeys(unknown[:10], message), code="unknown_field")
+        return super().to_internal_value(data)
+
+
+class InteractionSerializer(StrictSerializer):
+    verb = serializers.CharField(max_length=32, help_text="viewed, clicked, bookmarked, rated, dismissed, searched.")
+    resource_key = serializers.CharField(max_length=255, required=False, default="", trim_whitespace=False)
+    value = serializers.FloatField(required=False, allow_null=True, default=None, help_text="The rating, with rated.")
+    occurred_at = serializers.DateTimeField(
+        required=False,
+        allow_null=True,
+        default=None,
+        format=ISO_8601,
+        input_formats=[ISO_8601],
+        help_text="ISO 8601; now, if left out. Older than 30 days counts as 30 days old.",
+    )
+    event_id = serializers.CharField(
+        max_length=255,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Your own id of the event: sent twice, it counts once. Use one where you may retry.",
+    )
+    query = serializers.CharField(
+        max_length=500, required=False, default="", help_text="The words searched for, with searched."
+    )
+
+    def to_internal_value(self, data: Any) -> InteractionInput:
+        return InteractionInput(**super().to_internal_value(data))
+
+
+class InteractionBatchSerializer(StrictSerializer):
+    interactions = serializers.ListField(
+        child=InteractionSerializer(), min_length=1, max_length=MAX_BATCH, help_text="All are recorded, or none."
+    )
+
+
+class RecordedSerializer(serializers.Serializer):
+    recorded = serializers.IntegerField(
+        help_text="How many are new: repeated events, and those of a learner who switched recording off, are not."
+    )
+
+
+class ProfileSerializer(StrictSerializer):
+    goals = serializers.CharField(max_length=2000, required=False, allow_blank=True)
+    interests = TextListField(item_length=100, max_length=50, required=False)
+    level = serializers.ChoiceField(Resource.Level.choices, required=False, allow_blank=True)
+    languages = TextListField(item_length=35, max_length=20, required=False)
+    minutes_per_week = serializers.IntegerField(min_value=0, max_value=10080, required=False, allow_null=True)
+    personalise = serializers.BooleanField(required=False, help_text="False: activity is neither recorded nor used.")
+
+
+class MistakeSerializer(serializers.Serializer):
+    field = serializers.CharField(allow_blank=True)
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    index = serializers.IntegerField(required=False, help_text="Place of the entry in a list, from 0.")
+
+
+class ErrorSerializer(serializers.Serializer):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    errors = MistakeSerializer(many=True, required=False)

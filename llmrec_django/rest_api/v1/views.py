@@ -1,0 +1,284 @@
+"""The views of version 1: parse, ask a service, answer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+from rest_framework.exceptions import APIException, NotFound, ValidationError
+from rest_framework.response import Response
+
+from llmrec_django import api
+from llmrec_django.exceptions import InvalidInteraction, UnknownResource
+from llmrec_django.models import LearnerProfile, Placement, Resource
+from llmrec_django.rest_api.v1 import queries, serializers
+from llmrec_django.rest_api.v1.base import IsLearner, LLMRecView, validated
+from llmrec_django.rest_api.v1.describe import described
+from llmrec_django.services.catalogue import get_resource, list_resources
+from llmrec_django.services.nudge import nudge_embedding
+from llmrec_django.services.spaces import tables_exist
+from llmrec_django.types import InteractionInput
+from llmrec_django.web.events import record_own
+from llmrec_django.web.guard import is_shown, shown
+from llmrec_django.web.identity import find_learner, get_learner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rest_framework.request import Request
+
+    from llmrec_django.types import RecommendationResult
+
+ERROR = serializers.ErrorSerializer
+
+
+class Unavailable(APIException):
+    status_code = 503
+    default_code = "unavailable"
+    default_detail = "This site's database cannot hold learner data."
+
+
+class ResourceListView(LLMRecView):
+    @described(
+        operation_id="list_resources",
+        summary="The catalogue, last added first",
+        parameters=[queries.ResourceListQuery],
+        responses={200: serializers.ResourcePageSerializer, 400: ERROR},
+    )
+    def get(self, request: Request) -> Response:
+        query = validated(queries.ResourceListQuery(data=request.query_params))
+        size = query["page_size"]
+        # One more than asked tells whether there is a next page.
+        rows = list_resources(
+            n=size + 1,
+            before_id=query.get("cursor"),
+            tenant=self.caller.tenant,
+            user=self.caller.user,
+            kinds=query.get("kind", ()),
+            languages=query.get("language", ()),
+            levels=query.get("level", ()),
+        )
+        page = {"items": rows[:size], "next": self.next_page(rows[size - 1].pk) if len(rows) > size else None}
+        return Response(serializers.ResourcePageSerializer(page).data)
+
+    def next_page(self, last_id: int) -> str:
+        parameters = self.request.query_params.copy()
+        parameters["cursor"] = _base36(last_id)
+        return self.request.build_absolute_uri(f"{self.request.path}?{parameters.urlencode()}")
+
+
+class ResourceView(LLMRecView):
+    @described(
+        key=True,
+        operation_id="get_resource",
+        summary="One resource",
+        responses={200: serializers.ResourceSerializer, 404: ERROR},
+    )
+    def get(self, request: Request, key: str) -> Response:
+        return Response(serializers.ResourceSerializer(visible_resource(self, key)).data)
+
+
+class SimilarView(LLMRecView):
+    @described(
+        key=True,
+        operation_id="similar_resources",
+        summary="Resources like this one",
+        parameters=[queries.SimilarQuery],
+        responses={200: serializers.ListSerializer, 400: ERROR, 404: ERROR},
+    )
+    def get(self, request: Request, key: str) -> Response:
+        query = validated(queries.SimilarQuery(data=request.query_params))
+        resource = visible_resource(self, key)
+        result = shown(
+            lambda: api.similar(
+                resource,
+                k=query["k"],
+                user=self.caller.user,
+                kinds=query.get("kind", ()),
+                languages=query.get("language", ()),
+            ),
+            what="api similar",
+        )
+        return list_response(serializers.ListSerializer, result)
+
+
+class SearchView(LLMRecView):
+    read_scope = "search"
+
+    @described(
+        operation_id="search_resources",
+        summary="Search by words and by meaning",
+        parameters=[queries.SearchQuery],
+        responses={200: serializers.ListSerializer, 400: ERROR},
+    )
+    def get(self, request: Request) -> Response:
+        query = validated(queries.SearchQuery(data=request.query_params))
+        result = shown(
+            lambda: api.search(
+                query["q"],
+                k=query["k"],
+                tenant=self.caller.tenant,
+                user=self.caller.user,
+                kinds=query.get("kind", ()),
+                languages=query.get("language", ()),
+            ),
+            what="api search",
+        )
+        return list_response(serializers.ListSerializer, result)
+
+
+class RecommendationsView(LLMRecView):
+    @described(
+        operation_id="recommendations",
+        summary="What to learn next, for whoever asks",
+        parameters=[queries.RecommendationsQuery],
+        responses={200: serializers.RecommendationsSerializer, 400: ERROR},
+    )
+    def get(self, request: Request) -> Response:
+        query = validated(queries.RecommendationsQuery(data=request.query_params))
+        who, placement = self.caller, query["placement"]
+        if placement and not placement_exists(who.tenant, placement):
+            raise ValidationError({"placement": [f"No placement is named {placement!r}."]}, code="unknown_placement")
+        result = shown(
+            lambda: api.recommend(
+                find_learner(who),
+                placement=placement,
+                k=query.get("k"),
+                tenant=who.tenant,
+                user=who.user,
+                kinds=query.get("kind", ()),
+                languages=query.get("language") or None,
+            ),
+            what="api recommend",
+        )
+        return list_response(serializers.RecommendationsSerializer, result)
+
+
+class InteractionsView(LLMRecView):
+    permission_classes = [IsLearner]
+
+    @described(
+        operation_id="record_interaction",
+        summary="Report what the caller did",
+        request=serializers.InteractionSerializer,
+        responses={200: serializers.RecordedSerializer, 201: serializers.RecordedSerializer, 400: ERROR},
+    )
+    def post(self, request: Request) -> Response:
+        interaction = validated(serializers.InteractionSerializer(data=request.data))
+        try:
+            return recorded(record_own(self.caller, [interaction], source="api"))
+        except (InvalidInteraction, UnknownResource) as exc:
+            _, field = _place(exc)
+            raise ValidationError({field: [str(exc)]}, code=_code(exc)) from exc
+
+
+class InteractionBatchView(LLMRecView):
+    permission_classes = [IsLearner]
+
+    @described(
+        operation_id="record_interactions",
+        summary="Report up to 100 things the caller did",
+        request=serializers.InteractionBatchSerializer,
+        responses={200: serializers.RecordedSerializer, 201: serializers.RecordedSerializer, 400: ERROR},
+    )
+    def post(self, request: Request) -> Response:
+        batch = validated(serializers.InteractionBatchSerializer(data=request.data))
+        interactions: Sequence[InteractionInput] = batch["interactions"]
+        try:
+            return recorded(record_own(self.caller, interactions, source="api"))
+        except (InvalidInteraction, UnknownResource) as exc:
+            index, field = _place(exc)
+            raise ValidationError({"interactions": {index: {field: [str(exc)]}}}, code=_code(exc)) from exc
+
+
+class ProfileView(LLMRecView):
+    permission_classes = [IsLearner]
+
+    @described(
+        operation_id="get_profile", summary="The caller's profile", responses={200: serializers.ProfileSerializer}
+    )
+    def get(self, request: Request) -> Response:
+        learner = find_learner(self.caller) or LearnerProfile(tenant=self.caller.tenant)
+        return Response(serializers.ProfileSerializer(learner).data)
+
+    @described(
+        operation_id="update_profile",
+        summary="Change the caller's profile",
+        request=serializers.ProfileSerializer,
+        responses={200: serializers.ProfileSerializer, 400: ERROR},
+    )
+    def patch(self, request: Request) -> Response:
+        values = validated(serializers.ProfileSerializer(data=request.data, partial=True))
+        learner = get_learner(self.caller)
+        if learner.pk is None:
+            raise Unavailable
+        for name, value in values.items():
+            setattr(learner, name, value)
+        if values:
+            learner.save(update_fields=[*values, "updated_at"])
+            nudge_embedding()
+        return Response(serializers.ProfileSerializer(learner).data)
+
+    @described(operation_id="erase_profile", summary="Erase everything kept about the caller", responses={204: None})
+    def delete(self, request: Request) -> Response:
+        learner = find_learner(self.caller)
+        if learner is not None:
+            from llmrec_django.services.privacy import forget
+
+            forget(learner)
+        return Response(status=204)
+
+
+class ProfileExportView(LLMRecView):
+    permission_classes = [IsLearner]
+
+    @described(
+        operation_id="export_profile", summary="Everything kept about the caller", responses={200: dict[str, Any]}
+    )
+    def get(self, request: Request) -> Response:
+        learner = find_learner(self.caller)
+        if learner is None:
+            return Response({"exported_at": timezone.now().isoformat(), "profile": None, "interactions": []})
+        from llmrec_django.services.privacy import export
+
+        return Response(export(learner))
+
+
+def visible_resource(view: LLMRecView, key: str) -> Resource:
+    """Return a resource the caller may see; a hidden one is as unknown as one that does not exist."""
+    resource = get_resource(key, tenant=view.caller.tenant, user=view.caller.user)
+    if resource is None:
+        raise NotFound("No resource you may see has this key.", code="unknown_resource")
+    return resource
+
+
+def placement_exists(tenant: str, name: str) -> bool:
+    # Where our tables cannot be, every list is empty and no name is wrong.
+    return not tables_exist() or Placement.objects.filter(tenant=tenant, name=name).exists()
+
+
+def list_response(serializer: type[serializers.ListSerializer], result: RecommendationResult) -> Response:
+    return Response(serializer(result, context={"enabled": is_shown()}).data)
+
+
+def recorded(n: int) -> Response:
+    return Response({"recorded": n}, status=201 if n else 200)
+
+
+def _place(exc: InvalidInteraction | UnknownResource) -> tuple[int, str]:
+    """Return the index and the field in an error's `field`, as "interactions[3].verb"."""
+    found = re.fullmatch(r"interactions\[(\d+)\]\.(.*)", exc.field)
+    return (int(found[1]), found[2]) if found else (0, exc.field)
+
+
+def _code(exc: Exception) -> str:
+    return "unknown_resource" if isinstance(exc, UnknownResource) else "invalid"
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits or "0"

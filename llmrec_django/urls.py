@@ -1,0 +1,15 @@
+"""Addresses the template tags use: `path("llmrec/", include("llmrec_django.urls"))`."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from llmrec_django import views
+
+app_name = "llmrec_web"
+
+urlpatterns = [
+    path("recommendations/", views.recommendation_fragment, name="recommendations"),
+    path("events/", views.event, name="event"),
+    path("token/", views.csrf_token, name="token"),
+]

@@ -1,0 +1,85 @@
+"""Plain views behind the template tags: the lazy list, the beacon's events, a CSRF token. No REST framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.signing import BadSignature
+from django.core.validators import ProhibitNullCharactersValidator
+from django.http import HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_GET, require_POST
+
+from llmrec_django.exceptions import InvalidInteraction, UnknownResource
+from llmrec_django.types import InteractionInput
+from llmrec_django.web import rates
+from llmrec_django.web.events import record_own
+from llmrec_django.web.guard import log_failure, savepoint
+from llmrec_django.web.identity import caller
+from llmrec_django.web.lists import ListOptions, recommendations, render
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+
+class EventForm(forms.Form):
+    """What the beacon may say. Who did it is known from the request, when from the clock."""
+
+    verb = forms.ChoiceField(choices=[("viewed", "viewed"), ("clicked", "clicked")])
+    key = forms.CharField(max_length=255, strip=False, validators=[ProhibitNullCharactersValidator()])
+
+
+def _private(response: Any) -> Any:
+    """Keep an answer made for one person out of every cache."""
+    response["Cache-Control"] = "private, no-store"
+    response["X-Robots-Tag"] = "noindex"
+    patch_vary_headers(response, ["Cookie"])
+    return response
+
+
+@require_GET
+def recommendation_fragment(request: HttpRequest) -> HttpResponse:
+    """Return the HTML of a list whose options `{% recommend lazy=True %}` signed; 200 and empty if there is none."""
+    try:
+        options = ListOptions.from_signed(request.GET.get("options", ""))
+    except BadSignature:
+        return _private(HttpResponse(status=400))
+    try:
+        html = render(recommendations(request, options), options, kind="recommend", request=request)
+    except Exception as exc:  # noqa: BLE001 - a host's template that fails must not break the page around it
+        log_failure("recommend fragment", exc)
+        html = ""
+    return _private(HttpResponse(html))
+
+
+@require_POST
+@csrf_protect
+def event(request: HttpRequest) -> HttpResponse:
+    """Record a view or click of the caller; 204 whether or not anything is kept, 4xx for a malformed one."""
+    who = caller(request)
+    if not who.is_known:
+        return _private(HttpResponse(status=403))
+    wait_s = rates.wait_for("write", who.ident)
+    if wait_s is not None:
+        return _private(HttpResponse(status=429, headers={"Retry-After": str(int(wait_s) + 1)}))
+    form = EventForm(request.POST)
+    if not form.is_valid():
+        return _private(HttpResponse(status=400))
+    interaction = InteractionInput(form.cleaned_data["verb"], form.cleaned_data["key"])
+    try:
+        with savepoint():
+            record_own(who, [interaction], source="beacon")
+    except (InvalidInteraction, UnknownResource):
+        return _private(HttpResponse(status=400))
+    except Exception as exc:  # noqa: BLE001 - an event that is lost is better than an error page
+        log_failure("event", exc)
+    return _private(HttpResponse(status=204))
+
+
+@require_GET
+def csrf_token(request: HttpRequest) -> HttpResponse:
+    """Return a CSRF token, for pages that come from a cache or whose cookie scripts cannot read."""
+    return _private(JsonResponse({"token": get_token(request)}))

@@ -1,0 +1,36 @@
+"""Recording what a caller's own client reports about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmrec_django import api
+from llmrec_django.exceptions import UnknownResource
+from llmrec_django.services.catalogue import get_resources
+from llmrec_django.web.identity import get_learner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llmrec_django.types import InteractionInput
+    from llmrec_django.web.identity import Caller
+
+
+def record_own(who: Caller, interactions: Sequence[InteractionInput], *, source: str) -> int:
+    """Record, all or nothing, what the caller's client says they did; return how many rows are new.
+
+    A resource the caller may not see does not exist for them, so that nobody can try out which hidden keys exist.
+
+    Raises:
+        InvalidInteraction, UnknownResource: `field` names the entry, as `interactions[3].verb`.
+    """
+    learner = get_learner(who)
+    keys = {entry.resource_key for entry in interactions if entry.resource_key}
+    visible = get_resources(keys, tenant=who.tenant, user=who.user) if learner.pk else keys
+    for index, entry in enumerate(interactions):
+        if entry.resource_key and entry.resource_key not in visible:
+            raise UnknownResource(
+                f"Cannot find resource {entry.resource_key!r}. No resource you may see has this key. Check the key.",
+                field=f"interactions[{index}].resource_key",
+            )
+    return api.record_many(learner, interactions, source=source, trusted=False)

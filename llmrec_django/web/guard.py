@@ -1,0 +1,63 @@
+"""Between a list and a page: the kill switch, and errors that stay ours."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, router, transaction
+
+from llmrec_django.conf import conf
+from llmrec_django.models import Resource
+from llmrec_django.types import RecommendationResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+logger = logging.getLogger(__name__)
+
+LOG_EVERY_S = 60.0
+_logged: dict[tuple[str, type], float] = {}
+
+
+def is_shown() -> bool:
+    """Return whether lists reach people: False with LLMREC["ENABLED"] False or "shadow"."""
+    return conf.ENABLED is True
+
+
+def shown(compute: Callable[[], RecommendationResult], *, what: str) -> RecommendationResult:
+    """Return the list that `compute()` makes; never raises.
+
+    Switched off, nothing is computed. An error is logged and gives an empty list; inside a transaction it leaves
+    the host's work intact.
+
+    Args:
+        what: Names the surface in logs, as in "similar".
+    """
+    if not conf.ENABLED:
+        return RecommendationResult()
+    try:
+        with savepoint():
+            return compute()
+    except Exception as exc:  # noqa: BLE001 - a recommender that fails must not break the host's page
+        log_failure(what, exc)
+        return RecommendationResult()
+
+
+def savepoint() -> AbstractContextManager[Any]:
+    """Return a savepoint when a transaction is open, so that an error of ours does not doom it."""
+    using = router.db_for_read(Resource)
+    return transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext()
+
+
+def log_failure(what: str, exc: BaseException) -> None:
+    """Log an error that is swallowed, at most once a minute for each place and kind."""
+    now = time.monotonic()
+    cause = (what, type(exc))
+    if now - _logged.get(cause, -LOG_EVERY_S) < LOG_EVERY_S:
+        return
+    _logged[cause] = now
+    logger.error("cannot show what=%s error=%s", what, exc, exc_info=exc)

@@ -28,8 +28,8 @@ _KNOWN = _INLINE | _names(
     "colgroup dd details dialog dir div dl dt embed fieldset figcaption figure footer form frame frameset h1 "
     "h2 h3 h4 h5 h6 head header hgroup hr html iframe img input legend li link main map math menu meta meter "
     "nav noframes noscript object ol optgroup option output p param picture pre progress rp rt search "
-    "section select slot source script style summary svg table tbody td template textarea tfoot th thead title tr "
-    "track ul video"
+    "section select slot source script style summary svg table tbody td template textarea tfoot th thead "
+    "title tr track ul video"
 )
 _UNREAD = frozenset({"script", "style", "template"})
 _CLOSING = re.compile(r"</([a-zA-Z][\w:.-]*)\s*>")

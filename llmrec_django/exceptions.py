@@ -22,7 +22,11 @@ class MissingDependency(LLMRecError):
 
 
 class UnknownResource(LLMRecError):
-    """No resource has the given key in this tenant."""
+    """No resource has the given key in this tenant; `field` names where the key was given."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class InvalidInteraction(LLMRecError):

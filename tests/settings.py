@@ -20,6 +20,7 @@ DATABASES = {
     }
 }
 AUTH_USER_MODEL = "testapp.Member"
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

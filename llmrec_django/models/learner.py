@@ -125,9 +125,7 @@ class Interaction(LLMRecModel):
         verbose_name = _("interaction")
         verbose_name_plural = _("interactions")
         constraints = [
-            models.UniqueConstraint(
-                fields=["learner", "source", "event_id"], name="llmrec_interaction_event_unique"
-            ),
+            models.UniqueConstraint(fields=["learner", "source", "event_id"], name="llmrec_interaction_event_unique"),
             models.CheckConstraint(
                 condition=Q(resource__isnull=False) | Q(verb="searched"), name="llmrec_interaction_has_resource"
             ),

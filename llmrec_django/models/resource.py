@@ -87,9 +87,7 @@ class Resource(LLMRecModel):
     key = models.CharField(
         _("key"), max_length=255, help_text=_("Stable name of the resource for clients, unique in its tenant.")
     )
-    content_type = host_foreign_key(
-        "contenttypes.ContentType", null=True, blank=True, editable=False, related_name="+"
-    )
+    content_type = host_foreign_key("contenttypes.ContentType", null=True, blank=True, editable=False, related_name="+")
     # Text, because a host's keys may be integers or UUIDs.
     object_id = models.CharField(_("object id"), max_length=255, blank=True, editable=False)
 

@@ -45,9 +45,7 @@ class VectorSpace(LLMRecModel):
         verbose_name = _("vector space")
         verbose_name_plural = _("vector spaces")
         constraints = [
-            models.UniqueConstraint(
-                fields=["status"], condition=Q(status="active"), name="llmrec_space_one_active"
-            ),
+            models.UniqueConstraint(fields=["status"], condition=Q(status="active"), name="llmrec_space_one_active"),
             models.UniqueConstraint(
                 fields=["encoder_id", "recipe", "dimension"],
                 condition=~Q(status="retired"),
@@ -84,9 +82,7 @@ class ResourceVector(LLMRecModel):
     class Meta(LLMRecModel.Meta):
         verbose_name = _("resource vector")
         verbose_name_plural = _("resource vectors")
-        constraints = [
-            models.UniqueConstraint(fields=["space", "resource"], name="llmrec_resource_vector_unique")
-        ]
+        constraints = [models.UniqueConstraint(fields=["space", "resource"], name="llmrec_resource_vector_unique")]
 
     def __str__(self) -> str:
         return f"resource {self.resource_id} in space {self.space_id}"

@@ -1,0 +1,3 @@
+"""The admin: one module an area."""
+
+from llmrec_django.admin import learners, placements, resources, vectors  # noqa: F401

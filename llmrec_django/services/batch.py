@@ -14,12 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from django.contrib.auth import get_user_model
-
 from llmrec_django.exceptions import LLMRecError
 from llmrec_django.models import LearnerProfile, Placement, Resource
 from llmrec_django.services.importing import ImportFileError, RowError, open_rows
-from llmrec_django.services.importing.accounts import VISITOR_PREFIX, LearnerFinder, learner_id_of
+from llmrec_django.services.importing.accounts import VISITOR_PREFIX, LearnerFinder, learner_id_of, load_accounts
 from llmrec_django.services.recommend import recommend_batch
 
 if TYPE_CHECKING:
@@ -112,7 +110,7 @@ def _all_learners(tenant: str) -> Iterator[Named]:
         if not page:
             return
         last = page[-1].pk
-        _load_accounts(page)
+        load_accounts(page)
         for learner in page:
             yield _name(learner), learner
 
@@ -127,20 +125,10 @@ def _learners_of_file(path: str, tenant: str) -> Iterator[Named]:
         by_account = {learner.user_id: learner for learner in profiles.filter(user_id__in=accounts.values())}
         keys = [VISITOR_PREFIX + name for name in page] + page
         by_visitor = {learner.visitor_key: learner for learner in profiles.filter(visitor_key__in=keys)}
-        _load_accounts(list(by_account.values()))
+        load_accounts(list(by_account.values()))
         for name in page:
             learner = by_account.get(accounts.get(name)) if name in accounts else None
             yield name, learner or by_visitor.get(VISITOR_PREFIX + name) or by_visitor.get(name)
-
-
-def _load_accounts(learners: list[LearnerProfile]) -> None:
-    """Load the accounts of a page in one query; no join, they may live in another database."""
-    model: Any = get_user_model()
-    accounts = model._base_manager.in_bulk([learner.user_id for learner in learners if learner.user_id is not None])
-    field = LearnerProfile._meta.get_field("user")
-    for learner in learners:
-        if learner.user_id is not None:
-            field.set_cached_value(learner, accounts.get(learner.user_id))
 
 
 def _name(learner: LearnerProfile) -> str:

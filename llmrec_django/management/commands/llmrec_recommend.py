@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -54,6 +56,10 @@ class Command(BaseCommand):
             )
         except LLMRecError as exc:
             raise CommandError(str(exc)) from exc
+        except BrokenPipeError:
+            # The reader (`| head`) has seen enough. Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
         if self.is_talkative:
             if self.stdout.isatty():
                 self.stdout.write("")

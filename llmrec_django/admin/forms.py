@@ -1,0 +1,95 @@
+"""Form fields for lists of words and addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from llmrec_django.models import LearnerProfile, Placement, Resource
+from llmrec_django.services.importing import values
+from llmrec_django.services.importing.report import RowProblem
+
+
+class WordListField(forms.CharField):
+    """A JSON list of strings, edited as "one, two"; an entry with a comma in it makes it "Doe, Jane; Roe, Max"."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("required", False)
+        options.setdefault("help_text", _("Separated by commas, or by semicolons if an entry holds a comma."))
+        options.setdefault("widget", forms.TextInput(attrs={"class": "vTextField"}))
+        super().__init__(**options)
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        entries = [str(entry) for entry in value]
+        if not any("," in entry for entry in entries):
+            return ", ".join(entries)
+        return "; ".join(entries) + (";" if len(entries) == 1 else "")
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return values.words({"list": value}, "list", commas=True)
+        except RowProblem as problem:
+            raise ValidationError(str(problem)) from problem
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool((initial or []) != self.to_python(data))
+
+
+class AddressField(forms.CharField):
+    """An http(s) address or a path on this site. Anything else (javascript:) would run when a learner clicks."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("required", False)
+        options.setdefault("widget", forms.TextInput(attrs={"class": "vTextField"}))
+        super().__init__(max_length=2000, **options)
+
+    def to_python(self, value: Any) -> str:
+        try:
+            return values.address({"address": value}, "address")
+        except RowProblem as problem:
+            raise ValidationError(str(problem)) from problem
+
+
+class ResourceForm(forms.ModelForm):
+    authors = WordListField(label=_("authors"))
+    keywords = WordListField(label=_("keywords"))
+    url = AddressField(label=_("address"))
+    image = AddressField(label=_("image address"))
+
+    class Meta:
+        model = Resource
+        fields = "__all__"  # noqa: DJ007 - the admin class names them
+        widgets = {"title": forms.TextInput(attrs={"class": "vTextField"})}
+
+    def clean_translations(self) -> Any:
+        try:
+            return values.translations(self.cleaned_data, "translations")
+        except RowProblem as problem:
+            raise ValidationError(str(problem)) from problem
+
+
+class LearnerProfileForm(forms.ModelForm):
+    interests = WordListField(label=_("interests"))
+    languages = WordListField(label=_("languages"))
+
+    class Meta:
+        model = LearnerProfile
+        fields = "__all__"  # noqa: DJ007
+
+    def clean_visitor_key(self) -> str | None:
+        # The column is unique where it is not null: two accounts must not share an empty key.
+        return self.cleaned_data["visitor_key"] or None
+
+
+class PlacementForm(forms.ModelForm):
+    kinds = WordListField(label=_("kinds"), help_text=_("Separated by commas. Empty: all kinds."))
+    languages = WordListField(label=_("languages"), help_text=_("Separated by commas. Empty: the learner's."))
+
+    class Meta:
+        model = Placement
+        fields = "__all__"  # noqa: DJ007

@@ -164,8 +164,7 @@ def _refresh_watchers(sender: type[Model], instance: Any, using: str | None, ori
 
 
 def _is_of(origin: Any, model: type[Model]) -> bool:
-    origin_model = origin.model if isinstance(origin, QuerySet) else type(origin)
-    return isinstance(origin_model, type) and issubclass(origin_model, model)
+    return issubclass(origin.model if isinstance(origin, QuerySet) else type(origin), model)
 
 
 def _refresh(source: ResourceSource, pks: Iterable[Any], using: str | None) -> None:

@@ -64,10 +64,10 @@ def record(
     stored = _store(learner, [row], source=source, fields=[""])
     if stored:
         return Interaction.objects.using(_alias()).get(pk=stored[0]), True
-    if learner.pk is None:
+    if not _is_recorded(learner):
         return None, False
-    known = Interaction.objects.using(_alias()).filter(learner=learner, source=source, event_id=row.event_id)
-    return (known.first() if learner.personalise else None), False
+    known = Interaction.objects.using(_alias()).filter(learner_id=learner.pk, source=source, event_id=row.event_id)
+    return known.first(), False
 
 
 def record_many(
@@ -91,6 +91,11 @@ def record_many(
 
 def _alias() -> str:
     return router.db_for_write(Interaction)
+
+
+def _is_recorded(learner: LearnerProfile) -> bool:
+    """Return whether anything may be stored: not on a database without our tables, not after an opt-out."""
+    return not learner._state.adding and learner.personalise and is_supported(_alias())
 
 
 def _check(interaction: InteractionInput, *, trusted: bool) -> _Row:
@@ -199,7 +204,7 @@ def _store(learner: LearnerProfile, rows: Sequence[_Row], *, source: str, fields
     if not conf.RECORD_SEARCHES:
         kept = [(row, name) for row, name in zip(rows, fields, strict=True) if row.verb != "searched"]
         rows, fields = [row for row, _ in kept], [name for _, name in kept]
-    if not rows or learner.pk is None or not learner.personalise or not is_supported(_alias()):
+    if not rows or not _is_recorded(learner):
         return []
     resource_ids = _resource_ids(learner.tenant, rows, fields)
     ids = _insert(learner, rows, resource_ids, source)

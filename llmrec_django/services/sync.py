@@ -275,7 +275,7 @@ def _existing(model: type[Model], object_ids: Iterable[str], *, using: str | Non
             pks.append(model._meta.pk.to_python(object_id))
         except Exception:  # noqa: BLE001, S112 - a text that cannot be a key has no row; fields raise what they like
             continue
-    rows = QuerySet(model, using=using)
+    rows: QuerySet[Any] = QuerySet(model, using=using)
     return {str(pk) for pk in rows.filter(pk__in=pks).values_list("pk", flat=True)}
 
 

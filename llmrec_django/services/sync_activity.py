@@ -229,8 +229,8 @@ def _upsert(
     now = datetime.now(UTC)
     oldest = _oldest_kept(now)
     known: dict[str, list[Interaction]] = {}
-    for row in _stored(source).filter(event_id__in=[str(entry.pk) for entry in said]) if said else ():
-        known.setdefault(row.event_id, []).append(row)
+    for stored_row in _stored(source).filter(event_id__in=[str(entry.pk) for entry in said]) if said else ():
+        known.setdefault(stored_row.event_id, []).append(stored_row)
     created, changed, strangers = [], [], []
     for entry in said:
         resource_id, tenant = resources.get(entry.resource, (None, ""))
@@ -240,8 +240,9 @@ def _upsert(
             counts.skipped += 1
             continue
         # The row moved to another account: what the first one did is undone.
-        strangers += [row.pk for row in stored if row.learner_id != learner.pk]
-        row = next((row for row in stored if row.learner_id == learner.pk), None)
+        own = [row for row in stored if row.learner_id == learner.pk]
+        strangers += [row.pk for row in stored if row not in own]
+        row = next(iter(own), None)
         occurred_at = min(entry.occurred_at or (row.occurred_at if row else now), now)
         if row is None and oldest and occurred_at < oldest:
             counts.skipped += 1

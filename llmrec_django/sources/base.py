@@ -147,7 +147,7 @@ class ActivitySource(Source):
 
     def get_occurred_at(self, obj: Any) -> date | None:
         """Return when it happened (datetime or date); None: when the row was first noticed."""
-        return self.read(obj, self.occurred_at) if self.occurred_at else None  # type: ignore[no-any-return]
+        return self.read(obj, self.occurred_at) if self.occurred_at else None
 
     def get_value(self, obj: Any) -> Any:
         """Return the rating or progress, or None."""

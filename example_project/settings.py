@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
+from example_project.databases import database_from_url
 from example_project.embedded import ROOT, EmbeddedPostgres, EmbeddedRedis, data_dir
 
 if TYPE_CHECKING:
@@ -78,28 +78,6 @@ TEMPLATES = [
 # --- database: DATABASE_URL, or the embedded PostgreSQL -------------------------------------------------------------
 
 DATABASE_URL = os.environ.get("DATABASE_URL", "")
-
-
-def database_from_url(url: str) -> dict[str, object]:
-    """Return Django's DATABASES entry for postgres://user:password@host:port/name; options follow a question mark.
-
-    A server on a Unix socket is named by the option: postgres:///campus?host=/run/postgresql
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgres", "postgresql"):
-        raise ImproperlyConfigured(
-            f"Cannot use DATABASE_URL with the scheme {parts.scheme!r}. The campus needs postgres://…, with pgvector."
-        )
-    options = dict(parse_qsl(parts.query))
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.lstrip("/")),
-        "USER": unquote(parts.username or options.pop("user", "")),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": unquote(parts.hostname or options.pop("host", "")),
-        "PORT": str(parts.port or options.pop("port", "")),
-        "OPTIONS": options,
-    }
 
 
 EMBEDDED_POSTGRES = EmbeddedPostgres(DATA_DIR)

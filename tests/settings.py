@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+from example_project.databases import database_from_url
+from example_project.embedded import socket_dir
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = "tests only"
 USE_TZ = True
@@ -10,15 +13,19 @@ DEBUG = False
 ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost"]
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+# DATABASE_URL, a server's folder or host in LLMREC_TEST_PGHOST, or the embedded PostgreSQL that conftest.py starts.
+EMBEDDED_DATA_DIR = BASE_DIR / ".campus" / "tests"
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": "postgres",
         "USER": "postgres",
-        "HOST": os.environ.get("LLMREC_TEST_PGHOST", "/tmp/devpg/data"),
-        "TEST": {"NAME": os.environ.get("LLMREC_TEST_DB", "test_llmrec")},
+        "HOST": os.environ.get("LLMREC_TEST_PGHOST") or str(socket_dir(EMBEDDED_DATA_DIR)),
     }
 }
+if os.environ.get("DATABASE_URL"):
+    DATABASES["default"] = database_from_url(os.environ["DATABASE_URL"])
+DATABASES["default"]["TEST"] = {"NAME": os.environ.get("LLMREC_TEST_DB", "test_llmrec")}
 AUTH_USER_MODEL = "testapp.Member"
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 INSTALLED_APPS = [

@@ -183,3 +183,29 @@ class ActivityWriter:
 
     def _viewed(self, student: Student, item: Any, value: float | None, at: datetime.datetime) -> None:
         """The campus keeps no page visits: llmrec_django's beacon does."""
+
+
+def load_goals() -> None:
+    """Give personas' goals to their learner profiles, where a real site would have a settings page."""
+    from llmrec_django import api
+
+    for student in Student.objects.filter(is_persona=True).exclude(goals="").select_related("user"):
+        profile = api.get_learner(student.user)
+        if not profile.goals:
+            profile.goals = student.goals
+            profile.save()
+
+
+def ensure_placements() -> None:
+    """Create the named places of the campus's pages; how their lists are made is edited in the admin."""
+    from llmrec_django.models import Placement
+
+    Placement.objects.get_or_create(name="home", defaults={"size": 6})
+    Placement.objects.get_or_create(name="my-learning", defaults={"size": 6, "diversity": 0.5})
+
+
+def ensure_admin(username: str, password: str) -> None:
+    """Create the demo administrator."""
+    users = get_user_model().objects
+    if not users.filter(username=username).exists():
+        users.create_superuser(username, password=password)

@@ -31,8 +31,8 @@ def is_shown() -> bool:
 def shown(compute: Callable[[], RecommendationResult], *, what: str) -> RecommendationResult:
     """Return the list that `compute()` makes; never raises.
 
-    Switched off, nothing is computed. An error is logged and gives an empty list; inside a transaction it leaves
-    the host's work intact.
+    Switched off, nothing is computed; in shadow mode the list is computed (and logged by its service) and an empty
+    one returned. An error is logged and gives an empty list; inside a transaction it leaves the host's work intact.
 
     Args:
         what: Names the surface in logs, as in "similar".
@@ -41,10 +41,11 @@ def shown(compute: Callable[[], RecommendationResult], *, what: str) -> Recommen
         return RecommendationResult()
     try:
         with savepoint():
-            return compute()
+            result = compute()
     except Exception as exc:  # noqa: BLE001 - a recommender that fails must not break the host's page
         log_failure(what, exc)
         return RecommendationResult()
+    return result if is_shown() else RecommendationResult(placement=result.placement)
 
 
 def savepoint() -> AbstractContextManager[Any]:

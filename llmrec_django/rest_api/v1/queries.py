@@ -19,20 +19,6 @@ class NameListField(serializers.ListField):
         super().__init__(child=serializers.CharField(max_length=35), required=False, max_length=20, **options)
 
 
-class CursorField(serializers.CharField):
-    """Where a page begins: the row id of the last resource of the page before, in base 36."""
-
-    def to_internal_value(self, data: Any) -> int:  # type: ignore[override]
-        text = super().to_internal_value(data)
-        try:
-            value = int(text, 36)
-        except ValueError:
-            value = -1
-        if not 0 <= value <= _LARGEST_ID:
-            raise serializers.ValidationError("This is no cursor of ours. Take it from `next`.", code="invalid_cursor")
-        return value
-
-
 class FilterQuery(serializers.Serializer):
     kind = NameListField(help_text="Only these kinds (course, lesson, book …); repeat the parameter for several.")
     language = NameListField(help_text="Only these languages; `zh` takes zh-hans too. Resources without one pass.")
@@ -42,8 +28,18 @@ class ResourceListQuery(FilterQuery):
     level = serializers.ListField(
         child=serializers.ChoiceField(Resource.Level.choices), required=False, help_text="Only these levels."
     )
-    cursor = CursorField(required=False, max_length=13, help_text="From `next` of the page before.")
+    cursor = serializers.CharField(required=False, max_length=13, help_text="From `next` of the page before.")
     page_size = serializers.IntegerField(default=20, min_value=1, max_value=MAX_ITEMS)
+
+    def validate_cursor(self, value: str) -> int:
+        """Return the row id of the last resource of the page before; cursors are ids in base 36."""
+        try:
+            row_id = int(value, 36)
+        except ValueError:
+            row_id = -1
+        if not 0 <= row_id <= _LARGEST_ID:
+            raise serializers.ValidationError("This is no cursor of ours. Take it from `next`.", code="invalid_cursor")
+        return row_id
 
 
 class SimilarQuery(FilterQuery):

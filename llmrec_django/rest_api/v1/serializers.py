@@ -8,6 +8,7 @@ from typing import Any
 from rest_framework import ISO_8601, serializers
 
 from llmrec_django.models import Resource
+from llmrec_django.rest_api.v1.describe import name_component
 from llmrec_django.types import InteractionInput
 from llmrec_django.web.lists import safe_url
 
@@ -37,28 +38,42 @@ class FiniteField(serializers.FloatField):
         return float(value) if math.isfinite(value) else 0.0
 
 
-class ResourceSerializer(serializers.Serializer):
+class Component(serializers.Serializer):
+    """Base of the serializers: each is a component of the OpenAPI description, named after its class."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        name_component(cls)
+
+
+class ResourceSerializer(Component):
+    """One learning resource."""
+
     key = serializers.CharField(help_text="Stable name of the resource.")
     title = serializers.CharField(source="local_title", help_text="In the language of the request, if there is one.")
     description = serializers.CharField(source="local_description", allow_blank=True)
     kind = serializers.CharField()
     url = SafeURLField(allow_blank=True, help_text="Page of the resource, absolute or relative to the site.")
     image = SafeURLField(allow_blank=True)
-    level = serializers.ChoiceField(Resource.Level.choices, allow_blank=True)
+    level = serializers.CharField(allow_blank=True, help_text="beginner, intermediate, advanced, or nothing.")
     language = serializers.CharField(allow_blank=True)
     duration_minutes = serializers.IntegerField(allow_null=True)
     authors = TextListField()
     keywords = TextListField()
 
 
-class ItemSerializer(serializers.Serializer):
+class ItemSerializer(Component):
+    """A resource in a list."""
+
     rank = serializers.IntegerField(help_text="From 1.")
     score = FiniteField(help_text="Higher is better; comparable inside one list only.")
     source = serializers.CharField(help_text="What brought it in: content, popular, newest, similar, words, meaning.")
     resource = ResourceSerializer()
 
 
-class ListSerializer(serializers.Serializer):
+class ListSerializer(Component):
+    """An ordered list, best first."""
+
     enabled = serializers.SerializerMethodField(help_text="False while the site shows no recommendations.")
     items = ItemSerializer(many=True)
 
@@ -67,19 +82,23 @@ class ListSerializer(serializers.Serializer):
 
 
 class RecommendationsSerializer(ListSerializer):
+    """An ordered list, best first, and how it was made."""
+
     placement = serializers.CharField(allow_blank=True)
     is_personal = serializers.BooleanField(help_text="True when the caller's own history or profile chose an item.")
-    fallback = serializers.ChoiceField(
-        ["popular", "newest"], allow_blank=True, help_text="The last fallback that was needed, if one was."
+    fallback = serializers.CharField(
+        allow_blank=True, help_text="The last fallback that was needed: popular or newest; empty without one."
     )
 
 
-class ResourcePageSerializer(serializers.Serializer):
+class ResourcePageSerializer(Component):
+    """One page of the catalogue."""
+
     items = ResourceSerializer(many=True)
     next = serializers.URLField(allow_null=True, help_text="Address of the next page; null on the last.")
 
 
-class StrictSerializer(serializers.Serializer):
+class StrictSerializer(Component):
     """Refuses fields it does not know: a client that sends `user` or `source` must learn that it has no say."""
 
     def to_internal_value(self, data: Any) -> Any:
@@ -92,6 +111,8 @@ class StrictSerializer(serializers.Serializer):
 
 
 class InteractionSerializer(StrictSerializer):
+    """One thing the caller did. Who did it is known from the request."""
+
     verb = serializers.CharField(max_length=32, help_text="viewed, clicked, bookmarked, rated, dismissed, searched.")
     resource_key = serializers.CharField(max_length=255, required=False, default="", trim_whitespace=False)
     value = serializers.FloatField(required=False, allow_null=True, default=None, help_text="The rating, with rated.")
@@ -119,34 +140,46 @@ class InteractionSerializer(StrictSerializer):
 
 
 class InteractionBatchSerializer(StrictSerializer):
+    """Several things the caller did."""
+
     interactions = serializers.ListField(
         child=InteractionSerializer(), min_length=1, max_length=MAX_BATCH, help_text="All are recorded, or none."
     )
 
 
-class RecordedSerializer(serializers.Serializer):
+class RecordedSerializer(Component):
+    """What became of reported interactions."""
+
     recorded = serializers.IntegerField(
         help_text="How many are new: repeated events, and those of a learner who switched recording off, are not."
     )
 
 
 class ProfileSerializer(StrictSerializer):
+    """What the caller says about themselves."""
+
     goals = serializers.CharField(max_length=2000, required=False, allow_blank=True)
     interests = TextListField(item_length=100, max_length=50, required=False)
-    level = serializers.ChoiceField(Resource.Level.choices, required=False, allow_blank=True)
+    level = serializers.CharField(
+        max_length=16, required=False, allow_blank=True, help_text="beginner, intermediate, advanced, or nothing."
+    )
     languages = TextListField(item_length=35, max_length=20, required=False)
     minutes_per_week = serializers.IntegerField(min_value=0, max_value=10080, required=False, allow_null=True)
     personalise = serializers.BooleanField(required=False, help_text="False: activity is neither recorded nor used.")
 
 
-class MistakeSerializer(serializers.Serializer):
+class MistakeSerializer(Component):
+    """One thing that is wrong with a request."""
+
     field = serializers.CharField(allow_blank=True)
     code = serializers.CharField()
     detail = serializers.CharField()
     index = serializers.IntegerField(required=False, help_text="Place of the entry in a list, from 0.")
 
 
-class ErrorSerializer(serializers.Serializer):
+class ErrorSerializer(Component):
+    """Every answer that is no success."""
+
     code = serializers.CharField()
     detail = serializers.CharField()
     errors = MistakeSerializer(many=True, required=False)

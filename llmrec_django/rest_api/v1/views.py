@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from llmrec_django.types import RecommendationResult
 
-ERROR = serializers.ErrorSerializer
-
 
 class Unavailable(APIException):
     status_code = 503
@@ -41,12 +39,14 @@ class Unavailable(APIException):
 
 class ResourceListView(LLMRecView):
     @described(
-        operation_id="list_resources",
-        summary="The catalogue, last added first",
+        "list_resources",
+        "The catalogue",
         parameters=[queries.ResourceListQuery],
-        responses={200: serializers.ResourcePageSerializer, 400: ERROR},
+        answers={200: serializers.ResourcePageSerializer},
+        errors=[400],
     )
     def get(self, request: Request) -> Response:
+        """Page through the resources the caller may see, last added first."""
         query = validated(queries.ResourceListQuery(data=request.query_params))
         size = query["page_size"]
         # One more than asked tells whether there is a next page.
@@ -70,24 +70,28 @@ class ResourceListView(LLMRecView):
 
 class ResourceView(LLMRecView):
     @described(
+        "get_resource",
+        "One resource",
         key=True,
-        operation_id="get_resource",
-        summary="One resource",
-        responses={200: serializers.ResourceSerializer, 404: ERROR},
+        answers={200: serializers.ResourceSerializer},
+        errors=[404],
     )
     def get(self, request: Request, key: str) -> Response:
+        """Return one resource; 404 for a hidden one as for an unknown one."""
         return Response(serializers.ResourceSerializer(visible_resource(self, key)).data)
 
 
 class SimilarView(LLMRecView):
     @described(
+        "similar",
+        "Similar resources",
         key=True,
-        operation_id="similar_resources",
-        summary="Resources like this one",
         parameters=[queries.SimilarQuery],
-        responses={200: serializers.ListSerializer, 400: ERROR, 404: ERROR},
+        answers={200: serializers.ListSerializer},
+        errors=[400, 404],
     )
     def get(self, request: Request, key: str) -> Response:
+        """Return the resources nearest in meaning, nearest first."""
         query = validated(queries.SimilarQuery(data=request.query_params))
         resource = visible_resource(self, key)
         result = shown(
@@ -107,12 +111,14 @@ class SearchView(LLMRecView):
     read_scope = "search"
 
     @described(
-        operation_id="search_resources",
-        summary="Search by words and by meaning",
+        "search",
+        "Search",
         parameters=[queries.SearchQuery],
-        responses={200: serializers.ListSerializer, 400: ERROR},
+        answers={200: serializers.ListSerializer},
+        errors=[400],
     )
     def get(self, request: Request) -> Response:
+        """Return the resources that match the words or the meaning of `q`, best first."""
         query = validated(queries.SearchQuery(data=request.query_params))
         result = shown(
             lambda: api.search(
@@ -130,12 +136,14 @@ class SearchView(LLMRecView):
 
 class RecommendationsView(LLMRecView):
     @described(
-        operation_id="recommendations",
-        summary="What to learn next, for whoever asks",
+        "recommend",
+        "Recommendations",
         parameters=[queries.RecommendationsQuery],
-        responses={200: serializers.RecommendationsSerializer, 400: ERROR},
+        answers={200: serializers.RecommendationsSerializer},
+        errors=[400],
     )
     def get(self, request: Request) -> Response:
+        """Return what whoever asks may want next; for someone unknown, what is popular or new."""
         query = validated(queries.RecommendationsQuery(data=request.query_params))
         who, placement = self.caller, query["placement"]
         if placement and not placement_exists(who.tenant, placement):
@@ -159,12 +167,14 @@ class InteractionsView(LLMRecView):
     permission_classes = [IsLearner]
 
     @described(
-        operation_id="record_interaction",
-        summary="Report what the caller did",
+        "record",
+        "Report one interaction",
         request=serializers.InteractionSerializer,
-        responses={200: serializers.RecordedSerializer, 201: serializers.RecordedSerializer, 400: ERROR},
+        answers={200: serializers.RecordedSerializer, 201: serializers.RecordedSerializer},
+        errors=[400, 401, 403],
     )
     def post(self, request: Request) -> Response:
+        """Record what the caller did: 201 when it is new, 200 when it was known or is not kept."""
         interaction = validated(serializers.InteractionSerializer(data=request.data))
         try:
             return recorded(record_own(self.caller, [interaction], source="api"))
@@ -177,12 +187,14 @@ class InteractionBatchView(LLMRecView):
     permission_classes = [IsLearner]
 
     @described(
-        operation_id="record_interactions",
-        summary="Report up to 100 things the caller did",
+        "record_batch",
+        "Report many interactions",
         request=serializers.InteractionBatchSerializer,
-        responses={200: serializers.RecordedSerializer, 201: serializers.RecordedSerializer, 400: ERROR},
+        answers={200: serializers.RecordedSerializer, 201: serializers.RecordedSerializer},
+        errors=[400, 401, 403],
     )
     def post(self, request: Request) -> Response:
+        """Record up to 100 things the caller did, all or nothing; errors carry the `index` of the entry."""
         batch = validated(serializers.InteractionBatchSerializer(data=request.data))
         interactions: Sequence[InteractionInput] = batch["interactions"]
         try:
@@ -195,20 +207,21 @@ class InteractionBatchView(LLMRecView):
 class ProfileView(LLMRecView):
     permission_classes = [IsLearner]
 
-    @described(
-        operation_id="get_profile", summary="The caller's profile", responses={200: serializers.ProfileSerializer}
-    )
+    @described("get_profile", "Own profile", answers={200: serializers.ProfileSerializer}, errors=[401, 403])
     def get(self, request: Request) -> Response:
+        """Return the caller's profile; the defaults while there is none."""
         learner = find_learner(self.caller) or LearnerProfile(tenant=self.caller.tenant)
         return Response(serializers.ProfileSerializer(learner).data)
 
     @described(
-        operation_id="update_profile",
-        summary="Change the caller's profile",
+        "update_profile",
+        "Change the own profile",
         request=serializers.ProfileSerializer,
-        responses={200: serializers.ProfileSerializer, 400: ERROR},
+        answers={200: serializers.ProfileSerializer},
+        errors=[400, 401, 403],
     )
     def patch(self, request: Request) -> Response:
+        """Change the given fields. `personalise` false ends recording and personal lists."""
         values = validated(serializers.ProfileSerializer(data=request.data, partial=True))
         learner = get_learner(self.caller)
         if learner.pk is None:
@@ -220,8 +233,9 @@ class ProfileView(LLMRecView):
             nudge_embedding()
         return Response(serializers.ProfileSerializer(learner).data)
 
-    @described(operation_id="erase_profile", summary="Erase everything kept about the caller", responses={204: None})
+    @described("erase_profile", "Erase own data", answers={204: None}, errors=[401, 403])
     def delete(self, request: Request) -> Response:
+        """Erase the profile and everything recorded about the caller."""
         learner = find_learner(self.caller)
         if learner is not None:
             from llmrec_django.services.privacy import forget
@@ -233,10 +247,9 @@ class ProfileView(LLMRecView):
 class ProfileExportView(LLMRecView):
     permission_classes = [IsLearner]
 
-    @described(
-        operation_id="export_profile", summary="Everything kept about the caller", responses={200: dict[str, Any]}
-    )
+    @described("export_profile", "Export own data", answers={200: dict[str, Any]}, errors=[401, 403])
     def get(self, request: Request) -> Response:
+        """Return everything that is kept about the caller."""
         learner = find_learner(self.caller)
         if learner is None:
             return Response({"exported_at": timezone.now().isoformat(), "profile": None, "interactions": []})

@@ -71,6 +71,4 @@ def _refuse_unknown_options(spec: EncoderSpec, backend: type[Encoder]) -> None:
             near = difflib.get_close_matches(option, parameters, n=1)
             known = ", ".join(sorted(parameters))
             hint = f"Did you mean {near[0]!r}?" if near else f"It must be one of: {known}."
-            raise EncoderError(
-                f"Cannot build encoder {spec.name!r}. {spec.backend} has no option {option!r}. {hint}"
-            )
+            raise EncoderError(f"Cannot build encoder {spec.name!r}. {spec.backend} has no option {option!r}. {hint}")

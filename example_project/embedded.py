@@ -177,7 +177,7 @@ class EmbeddedPostgres:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + 60
-        command = [str(postgres_bin() / "pg_isready"), "-q", "-h", str(self.socket_dir)]
+        command = [str(postgres_bin() / "pg_isready"), "-q", "-U", self.user, "-h", str(self.socket_dir)]
         while subprocess.run(command, check=False).returncode:
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.translation import gettext_lazy as _
 
 from example_project.databases import database_from_url
 from example_project.embedded import ROOT, EmbeddedPostgres, EmbeddedRedis, data_dir
@@ -174,6 +173,5 @@ LOGGING = {
     "loggers": {"llmrec_django": {"level": "INFO"}, "example_project": {"level": "INFO"}},
 }
 
-# Shown in the page footer and by the people page, with DEBUG only.
+# Made and shown with DEBUG only.
 DEMO_ADMIN = {"username": "admin", "password": "campus"}
-CAMPUS_NAME = _("Campus")

@@ -148,7 +148,7 @@ def progress_of(enrolment: Enrolment) -> dict[str, Any]:
 def standing(student: Student, found: Any) -> dict[str, Any]:
     """Return what a student has to do with a material: enrolled, borrowed or bookmarked."""
     if found.kind == "course":
-        enrolment = Enrolment.objects.filter(run__course=found, student=student).first()
+        enrolment = Enrolment.objects.filter(run__course=found, student=student).select_related("certificate").first()
         done = set(enrolment.progress.values_list("lesson__position", flat=True)) if enrolment else set()
         return {"enrolment": enrolment, "done": done}
     if found.kind == "book":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import socket
 import sys
@@ -88,7 +89,7 @@ class Command(BaseCommand):
         with paused():
             materials = loading.load_content()
             people = loading.load_people(PERSONAS, generate_activity(options["seed"], options["learners"]))
-        call_command("llmrec_sync", verbosity=0)
+        call_command("llmrec_sync", verbosity=0, stdout=io.StringIO())
         loading.load_goals()
         loading.ensure_placements()
         if settings.DEBUG:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import EmptyResultSet
-from django.db.models import CharField, Exists, OuterRef, Q
+from django.db.models import CharField, Q
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -87,7 +87,8 @@ def eligible_resources(audience: Audience) -> QuerySet[Resource]:
     if audience.among_ids is not None:
         queryset = queryset.filter(pk__in=list(audience.among_ids))
     if audience.learner is not None and audience.learner.pk and audience.seen != Placement.Seen.SHOW:
-        queryset = queryset.filter(~Exists(_seen(audience.learner, audience.seen)))
+        # NOT IN, not NOT EXISTS: it is read once into a hash whatever the planner believes about the tables.
+        queryset = queryset.exclude(pk__in=_seen(audience.learner, audience.seen).values("resource"))
     return queryset
 
 
@@ -99,8 +100,8 @@ def _speaks(languages: Sequence[str]) -> Q:
 
 
 def _seen(learner: LearnerProfile, policy: str) -> QuerySet[Interaction]:
-    """Return the learner's interactions that hide the outer resource."""
-    touched = Interaction.objects.filter(learner=learner, resource=OuterRef("pk"))
+    """Return the learner's interactions that hide their resource."""
+    touched = Interaction.objects.filter(learner=learner, resource__isnull=False)
     if policy == EVERYTHING_TOUCHED:
         return touched
     now = timezone.now()

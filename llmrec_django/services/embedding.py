@@ -50,6 +50,8 @@ TEXT_COLUMNS = ("title", "description", "keywords", "translations", "body")
 FIRST_CLAIM = 64
 LEASE_SHARE = 0.25
 """Share of a lease that encoding one claim may take: the next one is leased meanwhile and waits for it."""
+ANALYSE_FROM = 500
+"""After so many new vectors the planner's statistics are renewed; autovacuum may be a minute away."""
 RETRY_AFTER_S = 300
 """A failed resource rests so long before it is tried again."""
 
@@ -472,7 +474,8 @@ def _finish(space: VectorSpace, configured: VectorSpace, report: EmbedReport) ->
     """Index a space that is complete, and let it serve if it is the configured one."""
     if has_pending(space):
         return
-    spaces.ensure_index(space)
+    if not spaces.ensure_index(space) and report.embedded >= ANALYSE_FROM:
+        spaces.analyse()
     if space.pk == configured.pk and space.status == VectorSpace.Status.BUILDING:
         _export(space)
         spaces.activate(space)
@@ -485,6 +488,20 @@ def _export(space: VectorSpace) -> None:
         export_query_encoder(space)
     except Exception:
         logger.exception("query encoder not exported space=%s", space.pk)
+
+
+def count_pending(encoder: Encoder) -> int:
+    """Return how many resources have no vector of their present text in the space of `encoder`."""
+    current = ResourceVector.objects.filter(
+        resource=OuterRef("pk"), content_hash=OuterRef("content_hash"), space__encoder_id=encoder.encoder_id
+    )
+    textless = EmbeddingClaim.objects.filter(
+        resource=OuterRef("pk"),
+        content_hash=OuterRef("content_hash"),
+        state=EmbeddingClaim.State.EMPTY,
+        space__encoder_id=encoder.encoder_id,
+    )
+    return Resource.objects.filter(~Exists(current), ~Exists(textless)).count()
 
 
 def work_is_pending() -> bool:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from llmrec_django.conf import conf
 from llmrec_django.engine.text import RECIPE
-from llmrec_django.models import EmbeddingClaim, ProfileVector, ResourceVector, VectorSpace
+from llmrec_django.models import EmbeddingClaim, Interaction, ProfileVector, Resource, ResourceVector, VectorSpace
 from llmrec_django.models.base import is_supported
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ def _build_index(space: VectorSpace) -> None:
             f"CREATE INDEX {how} {space.index_name} ON {VECTORS} "
             f"USING hnsw ((vector::halfvec({dimension})) halfvec_ip_ops) WHERE space_id = {int(space.pk)}"
         )
-        # An index on an expression has no statistics of its own until the table is analysed.
-        cursor.execute(f"ANALYZE {VECTORS}")
+    # An index on an expression has no statistics of its own until the table is analysed.
+    analyse()
     logger.info("index built space=%s index=%s", space.pk, space.index_name)
 
 
@@ -168,6 +168,13 @@ def drop_index(space: VectorSpace) -> None:
     how = "" if connection.in_atomic_block else "CONCURRENTLY"
     with connection.cursor() as cursor:
         cursor.execute(f"DROP INDEX {how} IF EXISTS {space.index_name}")
+
+
+def analyse() -> None:
+    """Renew the planner's statistics after many rows were added."""
+    with connections[_alias()].cursor() as cursor:
+        for model in (Resource, Interaction, ResourceVector):
+            cursor.execute(f"ANALYZE {model._meta.db_table}")
 
 
 def tables_exist() -> bool:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth import get_user_model
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q, QuerySet
+from django.http import HttpResponse, StreamingHttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.base import LargeTablePaginator, LLMRecModelAdmin, ReadOnlyModelAdmin
 from llmrec_django.admin.forms import LearnerProfileForm
 from llmrec_django.conf import conf
 from llmrec_django.models import Interaction, LearnerProfile
+from llmrec_django.services import privacy
 from llmrec_django.services.importing.accounts import load_accounts
 
 if TYPE_CHECKING:
@@ -42,6 +49,7 @@ class LearnerProfileAdmin(LLMRecModelAdmin):
     # The accounts may be in another database: no join, and no list of all of them.
     raw_id_fields = ("user",)
     ordering = ("-pk",)
+    actions = ("export", "forget")
     readonly_fields = ("history", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("tenant", "user", "visitor_key", "personalise", "history")}),
@@ -69,6 +77,65 @@ class LearnerProfileAdmin(LLMRecModelAdmin):
     def history(self, obj: LearnerProfile) -> Any:
         address = reverse(f"{self.admin_site.name}:llmrec_django_interaction_changelist")
         return format_html('<a href="{}?learner__exact={}">{}</a>', address, obj.pk, _("what they did"))
+
+    # Deleting a profile is forgetting the learner: the receivers of that signal must hear of it.
+
+    def delete_model(self, request: HttpRequest, obj: LearnerProfile) -> None:
+        privacy.forget_learner(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for learner in queryset:
+            privacy.forget_learner(learner)
+
+    # Handing out and forgetting
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        """An export holds everything a learner did: it takes more than the right to look."""
+        return request.user.has_perms(  # type: ignore[union-attr]
+            ["llmrec_django.change_learnerprofile", "llmrec_django.view_interaction"]
+        )
+
+    @admin.action(description=_("Export all that is held about them"), permissions=["export"])
+    def export(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        learners = list(queryset)
+        self.log_many(request, learners, gettext("Exported."))
+        # One line a learner, written while the next is read.
+        lines = (json.dumps(privacy.export_learner(learner), ensure_ascii=False) + "\n" for learner in learners)
+        response = StreamingHttpResponse(lines, content_type="application/x-ndjson; charset=utf-8")
+        response["Content-Disposition"] = 'attachment; filename="learners.jsonl"'
+        response["Cache-Control"] = "no-store, private"
+        return response
+
+    @admin.action(description=_("Forget them and record them no more"), permissions=["delete"])
+    def forget(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        learners = list(queryset)
+        if request.POST.get("confirmed"):
+            for learner in learners:
+                self.log_deletion_of(request, learner)
+                privacy.forget_learner(learner, keep_opt_out=True)
+            n = len(learners)
+            text = ngettext("%(n)d learner is forgotten.", "%(n)d learners are forgotten.", n)
+            self.message_user(request, text % {"n": n})
+            return None
+        load_accounts(learners)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Forget learners"),
+            "opts": self.model._meta,
+            "learners": [(learner.pk, account_name(learner)) for learner in learners],
+        }
+        return TemplateResponse(request, "admin/llmrec_django/learnerprofile/forget.html", context)
+
+    def log_deletion_of(self, request: HttpRequest, learner: LearnerProfile) -> None:
+        """Write who forgot whom, by number: a name in the history would not be forgotten."""
+        LogEntry.objects.create(
+            user_id=request.user.pk,
+            content_type=ContentType.objects.get_for_model(LearnerProfile),
+            object_id=str(learner.pk),
+            object_repr=f"{LearnerProfile._meta.verbose_name} {learner.pk}",
+            action_flag=DELETION,
+            change_message="",
+        )
 
 
 class VerbFilter(admin.SimpleListFilter):

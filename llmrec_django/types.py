@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
 Float32Matrix = NDArray[np.float32]
@@ -69,7 +69,7 @@ class RecommendationResult:
     fallback: str = ""
     """The last step of the fallback chain that was needed: "", "popular" or "newest"."""
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Recommendation]:
         return iter(self.items)
 
     def __len__(self) -> int:

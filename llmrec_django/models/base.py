@@ -53,9 +53,7 @@ def host_foreign_key(to: str, **options: Any) -> models.ForeignKey[Any, Any]:
 
 
 class LLMRecModel(models.Model):
-    """Base of this app's models."""
-
-    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
+    """Base of this app's models; each has an `objects` made from `LLMRecManager`."""
 
     class Meta:
         abstract = True

@@ -57,6 +57,8 @@ class LearnerProfile(LLMRecModel):
         db_persist=True,
     )
 
+    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
+
     class Meta(LLMRecModel.Meta):
         verbose_name = _("learner profile")
         verbose_name_plural = _("learner profiles")

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from llmrec_django.models.base import LLMRecModel
+from llmrec_django.models.base import LLMRecManager, LLMRecModel, LLMRecQuerySet
 
 
 class Placement(LLMRecModel):
@@ -37,6 +37,8 @@ class Placement(LLMRecModel):
         help_text=_("0: most relevant first; 1: as different from each other as can be."),
     )
     seen = models.CharField(_("already seen"), max_length=8, choices=Seen.choices, default=Seen.DECAY)
+
+    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
 
     class Meta(LLMRecModel.Meta):
         verbose_name = _("placement")

@@ -38,7 +38,7 @@ class SearchVector(models.Func):
         "setweight(to_tsvector('simple'::regconfig, {rest}), 'C')"
     )
 
-    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
         columns = [compiler.compile(expression)[0] for expression in self.get_source_expressions()]
         title, keywords, description, translations = columns
 
@@ -209,6 +209,8 @@ class Competency(LLMRecModel):
     title = models.CharField(_("title"), max_length=500)
     description = models.TextField(_("description"), blank=True)
 
+    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
+
     class Meta(LLMRecModel.Meta):
         verbose_name = _("competency")
         verbose_name_plural = _("competencies")
@@ -235,6 +237,8 @@ class ResourceCompetency(LLMRecModel):
     strength = models.FloatField(
         _("strength"), default=1.0, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)]
     )
+
+    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
 
     class Meta(LLMRecModel.Meta):
         verbose_name = _("competency of a resource")
@@ -266,6 +270,8 @@ class Prerequisite(LLMRecModel):
         validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
         help_text=_("1 is a hard requirement, less is advice."),
     )
+
+    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
 
     class Meta(LLMRecModel.Meta):
         verbose_name = _("prerequisite")

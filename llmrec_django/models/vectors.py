@@ -79,6 +79,8 @@ class ResourceVector(LLMRecModel):
     text_hash = models.CharField(_("hash of the encoded text"), max_length=32)
     embedded_at = models.DateTimeField(_("embedded"), auto_now=True)
 
+    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
+
     class Meta(LLMRecModel.Meta):
         verbose_name = _("resource vector")
         verbose_name_plural = _("resource vectors")
@@ -100,6 +102,8 @@ class ProfileVector(LLMRecModel):
     space = models.ForeignKey(VectorSpace, models.CASCADE, related_name="profile_vectors", db_index=False)
     vector = VectorField(_("vector"))
     content_hash = models.CharField(_("content hash"), max_length=32)
+
+    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
 
     class Meta(LLMRecModel.Meta):
         verbose_name = _("profile vector")
@@ -132,6 +136,8 @@ class EmbeddingClaim(LLMRecModel):
     lease_until = models.DateTimeField(_("lease until"), help_text=_("A failed one is tried again after this."))
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     error = models.TextField(_("error"), blank=True)
+
+    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
 
     class Meta(LLMRecModel.Meta):
         verbose_name = _("embedding in progress or failed")

@@ -26,7 +26,7 @@ from llmrec_django.services.spaces import active_space, tables_exist
 from llmrec_django.types import RecommendationResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from llmrec_django.models import VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
@@ -117,7 +117,7 @@ def rank(audience: Audience, *, k: int, diversity: float, space: VectorSpace | N
     eligibility = eligible(audience)
     if eligibility.is_empty:
         return ranked
-    steps = (
+    steps: tuple[Callable[[int], Ranked], ...] = (
         lambda n: _personal(audience, eligibility, space, n, diversity),
         lambda n: [(pk, s, "popular") for pk, s in popular(audience.tenant, eligibility, n)],
         lambda n: [(pk, s, "newest") for pk, s in newest(eligibility, n)],
@@ -126,7 +126,7 @@ def rank(audience: Audience, *, k: int, diversity: float, space: VectorSpace | N
         taken = {pk for pk, _, _ in ranked}
         try:
             # Ask for k, not for what is missing: the step may offer again what an earlier one brought.
-            found = step(k + (len(taken) if taken else 0))
+            found = step(k + len(taken))
         except DatabaseError:
             # A statement that took too long, most likely. The next step is simpler.
             logger.exception("a step of the list failed, going on with the next")

@@ -9,6 +9,8 @@ from llmrec_django.exceptions import EncoderError, EncoderUnavailable
 from llmrec_django.models import EmbeddingClaim, LearnerProfile, ProfileVector, Resource, ResourceVector, VectorSpace
 from llmrec_django.retrieval.candidates import resource_vectors
 from llmrec_django.services import embedding, encoders, spaces
+from llmrec_django.services.embedding import run
+from llmrec_django.services.embedding.claims import claim
 from llmrec_django.testing import HashingEncoder
 
 pytestmark = pytest.mark.django_db
@@ -16,7 +18,10 @@ pytestmark = pytest.mark.django_db
 
 def make(n, **fields):
     return Resource.objects.bulk_create(
-        [Resource(key=f"r{i}", **{"title": f"Course {i}", "description": f"About topic {i}", **fields}) for i in range(n)]
+        [
+            Resource(key=f"r{i}", **{"title": f"Course {i}", "description": f"About topic {i}", **fields})
+            for i in range(n)
+        ]
     )
 
 
@@ -40,8 +45,8 @@ class CountingEncoder(HashingEncoder):
 @pytest.fixture
 def encoder(hashing, monkeypatch):
     built = CountingEncoder(dimension=64)
-    monkeypatch.setattr(embedding, "document_encoder", lambda: built)
-    monkeypatch.setattr(embedding, "encoder_named", lambda name: built)
+    monkeypatch.setattr(run, "document_encoder", lambda: built)
+    monkeypatch.setattr(run, "encoder_named", lambda name: built)
     return built
 
 
@@ -134,7 +139,7 @@ def test_an_unreachable_encoder_leaves_everything_pending(encoder):
 def test_an_expired_lease_is_taken_over_and_a_live_one_is_not(encoder):
     make(4)
     space = spaces.space_for(encoder)
-    assert len(embedding.claim(space, 2).to_encode) == 2
+    assert len(claim(space, 2).to_encode) == 2
     assert embedding.embed_pending().embedded == 2
     EmbeddingClaim.objects.update(lease_until=timezone.now() - timezone.timedelta(seconds=1))
     assert embedding.embed_pending().embedded == 2
@@ -146,10 +151,10 @@ def test_a_resource_that_kills_its_worker_ends_alone_and_settled(encoder, hashin
     make(6)
     space = spaces.space_for(encoder)
     for _ in range(2):  # the worker dies twice with all six
-        embedding.claim(space, 10)
+        claim(space, 10)
         EmbeddingClaim.objects.update(lease_until=timezone.now() - timezone.timedelta(seconds=1))
     for _ in range(2):  # now each is claimed alone; the first one kills its worker again and again
-        chunk = embedding.claim(space, 10)
+        chunk = claim(space, 10)
         assert len(chunk.to_encode) == 1
         killer = chunk.to_encode[0].resource_id
         EmbeddingClaim.objects.filter(token=chunk.token).update(

@@ -121,9 +121,9 @@ def test_a_burst_becomes_one_message_and_a_later_save_another(nudger, monkeypatc
 def test_a_rollback_announces_nothing(nudger, monkeypatch):
     sent = []
     monkeypatch.setattr(nudge, "publish", lambda: sent.append(1) or True)
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         nudge.nudge_embedding()
-        raise ZeroDivisionError
+        transaction.set_rollback(True)
     time.sleep(0.3)
     assert sent == []
 

@@ -183,7 +183,12 @@ def test_unpublished_expired_and_other_tenants_resources_never_appear(catalogue)
 def test_popularity_does_not_cross_tenants(catalogue):
     far = LearnerProfile.objects.create(tenant="elsewhere", visitor_key="x")
     Interaction.objects.create(
-        tenant="elsewhere", learner=far, resource=catalogue["law-1"], verb="completed", occurred_at=timezone.now(), event_id="1"
+        tenant="elsewhere",
+        learner=far,
+        resource=catalogue["law-1"],
+        verb="completed",
+        occurred_at=timezone.now(),
+        event_id="1",
     )
     assert {item.source for item in recommend(None, k=5)} == {"newest"}
 

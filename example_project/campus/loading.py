@@ -103,7 +103,8 @@ def load_people(personas: Iterable[dict[str, Any]], activity: Iterable[dict[str,
     """Create the personas and learners with their activity, unless they are there; return the number of students.
 
     Args:
-        personas: Entries with key, name_en, name_zh, language, about_en, about_zh and goals.
+        personas: Entries with key, name_en, name_zh, language, about_en, about_zh, goals
+            and, where those are not English, goals_en.
         activity: Entries with learner, name, language, kind, key, verb, value and at (days ago), any order.
     """
     if Student.objects.exists():
@@ -126,7 +127,7 @@ def _add_student(key: str, entry: dict[str, Any], **extra: Any) -> Student:
     user = get_user_model()(username=key)
     user.set_unusable_password()
     user.save()
-    fields = ("name_en", "name_zh", "language", "about_en", "about_zh", "goals")
+    fields = ("name_en", "name_zh", "language", "about_en", "about_zh", "goals", "goals_en")
     return Student.objects.create(
         user=user, key=key, **{name: entry[name] for name in fields if name in entry}, **extra
     )
@@ -192,7 +193,8 @@ def load_goals() -> None:
     for student in Student.objects.filter(is_persona=True).exclude(goals="").select_related("user"):
         profile = api.get_learner(student.user)
         if not profile.goals:
-            profile.goals = student.goals
+            # Both languages: an English encoder understands little of the Chinese.
+            profile.goals = "\n".join(filter(None, [student.goals, student.goals_en]))
             profile.save()
 
 

@@ -206,7 +206,8 @@ class Student(models.Model):
     language = models.CharField(_("language"), max_length=16, choices=Language, default=Language.ENGLISH)
     about_en = models.TextField(_("about (English)"), blank=True)
     about_zh = models.TextField(_("about (Chinese)"), blank=True)
-    goals = models.TextField(_("goals"), blank=True)
+    goals = models.TextField(_("goals"), blank=True, help_text=_("In the student's own words."))
+    goals_en = models.TextField(_("goals (English)"), blank=True, help_text=_("Where the own words are not."))
     is_persona = models.BooleanField(_("demo persona"), default=False)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
 
@@ -225,6 +226,10 @@ class Student(models.Model):
     @property
     def about(self) -> str:
         return in_language(self.about_en, self.about_zh)
+
+    @property
+    def goal(self) -> str:
+        return in_language(self.goals_en or self.goals, self.goals)
 
 
 class CourseRun(models.Model):

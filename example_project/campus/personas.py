@@ -13,6 +13,7 @@ PERSONAS: list[dict[str, Any]] = [
         "about_en": "A high-school graduate teaching herself to program. Prefers courses and books in Chinese.",
         "about_zh": "刚高中毕业，正在自学编程，喜欢看中文课程和图书。",
         "goals": "学会写程序，做一个属于自己的网站。",
+        "goals_en": "Learn to program and build a website of my own.",
     },
     {
         "key": "daniel-reyes",
@@ -58,6 +59,7 @@ PERSONAS: list[dict[str, Any]] = [
         "about_en": "A primary-school teacher who joined today; nothing opened yet.",
         "about_zh": "小学老师，今天刚加入，还没有打开过任何内容。",
         "goals": "想了解孩子是怎样学习和记忆的，把课上得更有趣。",
+        "goals_en": "Understand how children learn and remember, and make lessons more engaging.",
     },
 ]
 

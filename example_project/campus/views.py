@@ -100,11 +100,6 @@ def my_learning(request: HttpRequest) -> HttpResponse:
     if student is None:
         return redirect("campus:people")
     enrolments = Enrolment.objects.filter(student=student).select_related("run__course", "certificate")
-    history = (
-        Interaction.objects.filter(learner__user=request.user, resource__isnull=False)
-        .select_related("resource")
-        .newest_first()[:20]
-    )
     return render(
         request,
         "campus/me.html",
@@ -112,7 +107,7 @@ def my_learning(request: HttpRequest) -> HttpResponse:
             "enrolments": [progress_of(enrolment) for enrolment in enrolments.order_by("-enrolled_at")],
             "loans": Loan.objects.filter(borrower=student).select_related("book"),
             "bookmarks": Bookmark.objects.filter(student=student).select_related("paper").order_by("-saved_at"),
-            "history": history,
+            "history": history_of(request.user),
         },
     )
 
@@ -130,6 +125,15 @@ def people(request: HttpRequest) -> HttpResponse:
 
 def student_of(request: HttpRequest) -> Student | None:
     return getattr(request.user, "student", None) if request.user.is_authenticated else None
+
+
+def history_of(user: Any, length: int = 12) -> list[Interaction]:
+    """Return what the recommender knows of a user, newest first; each deed with a resource once."""
+    rows = Interaction.objects.filter(learner__user=user, resource__isnull=False).select_related("resource")
+    latest: dict[tuple[str, int], Interaction] = {}
+    for row in rows.newest_first()[:100]:
+        latest.setdefault((row.verb, row.resource_id), row)
+    return list(latest.values())[:length]
 
 
 def progress_of(enrolment: Enrolment) -> dict[str, Any]:

@@ -143,9 +143,7 @@ def watched_saved(sender: type[Model], instance: Any, raw: bool = False, using: 
         _refresh_watchers(sender, instance, using)
 
 
-def watched_deleted(
-    sender: type[Model], instance: Any, using: str | None = None, origin: Any = None, **_: Any
-) -> None:
+def watched_deleted(sender: type[Model], instance: Any, using: str | None = None, origin: Any = None, **_: Any) -> None:
     if not _is_off():
         _refresh_watchers(sender, instance, using, origin=origin)
 
@@ -220,9 +218,7 @@ def resource_saved(sender: Any, raw: bool = False, **_: Any) -> None:
         nudge.nudge_embedding()
 
 
-def profile_saved(
-    sender: Any, instance: LearnerProfile, update_fields: frozenset[str] | None = None, **_: Any
-) -> None:
+def profile_saved(sender: Any, instance: LearnerProfile, update_fields: frozenset[str] | None = None, **_: Any) -> None:
     """Tell the workers about goals and interests, which they turn into a vector."""
     if instance.text and (update_fields is None or {"goals", "interests"} & update_fields):
         with _harmless("Nudging"):

@@ -58,25 +58,26 @@ def prune(*, now: datetime | None = None, dry_run: bool = False) -> dict[str, in
         LLMRecConfigurationError: an unknown kind, or days that are not a number of at least 0.
     """
     now = now or datetime.now(UTC)
-    counts = {}
-    for kind, days in conf.RETENTION_DAYS.items():
-        if kind not in EXPIRED or isinstance(days, bool) or not (days is None or _is_days(days)):
+    rules = _rules()  # All are checked before anything is deleted.
+    counts = dict.fromkeys(rules, 0)
+    for kind, days in rules.items():
+        if days is None or not is_supported(_alias()):
+            continue
+        expired = EXPIRED[kind](now - timedelta(days=days))
+        counts[kind] = expired.count() if dry_run else _delete(expired)
+    return counts
+
+
+def _rules() -> dict[str, float | None]:
+    rules: dict[str, float | None] = conf.RETENTION_DAYS
+    for kind, days in rules.items():
+        is_days = isinstance(days, int | float) and not isinstance(days, bool) and 0 <= days < 1_000_000
+        if kind not in EXPIRED or not (days is None or is_days):
             raise LLMRecConfigurationError(
                 f"Cannot use LLMREC['RETENTION_DAYS'][{kind!r}] = {days!r}. Kinds are {', '.join(EXPIRED)}, each with "
                 "a number of days or None. Correct the setting."
             )
-        expired = EXPIRED[kind]
-        if days is None or not is_supported(_alias()):
-            counts[kind] = 0
-        elif dry_run:
-            counts[kind] = expired(now - timedelta(days=days)).count()
-        else:
-            counts[kind] = _delete(expired(now - timedelta(days=days)))
-    return counts
-
-
-def _is_days(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 <= value < 1_000_000
+    return rules
 
 
 def _alias() -> str:

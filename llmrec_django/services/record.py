@@ -209,9 +209,7 @@ def _store(learner: LearnerProfile, rows: Sequence[_Row], *, source: str, fields
     resource_ids = _resource_ids(learner.tenant, rows, fields)
     ids = _insert(learner, rows, resource_ids, source)
     if ids:
-        interactions_recorded.send_robust(
-            sender=Interaction, learner=learner, interaction_ids=ids, source=source
-        )
+        interactions_recorded.send_robust(sender=Interaction, learner=learner, interaction_ids=ids, source=source)
     return ids
 
 

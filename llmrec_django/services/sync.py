@@ -242,9 +242,7 @@ def _save(created: list[Resource], changed: list[Resource], fields: list[str]) -
     resources = Resource.objects.using(_alias())
     columns = [*(name for name in fields if name not in ("tenant", "key")), "content_type", "updated_at"]
     if created:
-        resources.bulk_create(
-            created, update_conflicts=True, unique_fields=["tenant", "key"], update_fields=columns
-        )
+        resources.bulk_create(created, update_conflicts=True, unique_fields=["tenant", "key"], update_fields=columns)
     if changed:
         for row in changed:
             row.updated_at = timezone.now()

@@ -93,9 +93,7 @@ def _strength(value: Any) -> float:
     return strength
 
 
-def _save_prerequisites(
-    rows: dict[str, Resource], wanted: dict[str, dict[tuple[int, str], float]], using: str
-) -> int:
+def _save_prerequisites(rows: dict[str, Resource], wanted: dict[str, dict[tuple[int, str], float]], using: str) -> int:
     identities = {identity for links in wanted.values() for identity in links}
     required = {
         (row.content_type_id, row.object_id): row

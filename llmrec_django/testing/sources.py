@@ -1,13 +1,13 @@
 """Contract tests for a host's own resource sources.
 
-    from llmrec_django.testing.sources import SourceContract
+from llmrec_django.testing.sources import SourceContract
 
-    @pytest.mark.django_db
-    class TestCourseSource(SourceContract):
-        model = Course
+@pytest.mark.django_db
+class TestCourseSource(SourceContract):
+    model = Course
 
-        def make_object(self):
-            return Course.objects.create(title="Algebra")
+    def make_object(self):
+        return Course.objects.create(title="Algebra")
 """
 
 from __future__ import annotations

@@ -41,9 +41,7 @@ class Command(BaseCommand):
         resources, activities = self._chosen(options["names"])
         size = options["batch_size"]
         for source in resources:
-            counts = sync_queryset(
-                source, batch_size=size, dry_run=self.dry_run, on_error=self._on_error(source.name)
-            )
+            counts = sync_queryset(source, batch_size=size, dry_run=self.dry_run, on_error=self._on_error(source.name))
             self._report(source.name, counts)
         if not self.dry_run:
             # Only now does every resource exist that another one may require.
@@ -57,7 +55,7 @@ class Command(BaseCommand):
             )
             self._report(activity.name, counts)
         if self.n_errors:
-            raise CommandError(f"{self.n_errors:,} rows could not be synced; the others are.")
+            raise CommandError(f"Rows that could not be synced: {self.n_errors:,}. All others are.")
 
     def _chosen(self, names: list[str]) -> tuple[list[ResourceSource], list[ActivitySource]]:
         if not names:

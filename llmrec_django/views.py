@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django import forms
 from django.core.signing import BadSignature
@@ -10,7 +10,7 @@ from django.core.validators import ProhibitNullCharactersValidator
 from django.http import HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.utils.cache import patch_vary_headers
-from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
 from llmrec_django.exceptions import InvalidInteraction, UnknownResource
@@ -32,7 +32,7 @@ class EventForm(forms.Form):
     key = forms.CharField(max_length=255, strip=False, validators=[ProhibitNullCharactersValidator()])
 
 
-def _private(response: Any) -> Any:
+def _private(response: HttpResponse) -> HttpResponse:
     """Keep an answer made for one person out of every cache."""
     response["Cache-Control"] = "private, no-store"
     response["X-Robots-Tag"] = "noindex"
@@ -48,7 +48,7 @@ def recommendation_fragment(request: HttpRequest) -> HttpResponse:
     except BadSignature:
         return _private(HttpResponse(status=400))
     try:
-        html = render(recommendations(request, options), options, kind="recommend", request=request)
+        html: str = render(recommendations(request, options), options, kind="recommend", request=request)
     except Exception as exc:  # noqa: BLE001 - a host's template that fails must not break the page around it
         log_failure("recommend fragment", exc)
         html = ""
@@ -80,6 +80,7 @@ def event(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
+@ensure_csrf_cookie
 def csrf_token(request: HttpRequest) -> HttpResponse:
     """Return a CSRF token, for pages that come from a cache or whose cookie scripts cannot read."""
     return _private(JsonResponse({"token": get_token(request)}))

@@ -16,6 +16,7 @@ from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
 
 from llmrec_django.conf import conf
+from llmrec_django.types import RecommendationResult
 from llmrec_django.web import lists
 from llmrec_django.web.guard import log_failure, savepoint
 from llmrec_django.web.identity import caller, find_learner
@@ -45,7 +46,7 @@ class ListNode(template.Node):
 
     def render(self, context: Context) -> str:
         html = ""
-        result: Any = lists.RecommendationResult()
+        result = RecommendationResult()
         try:
             values = {name: value.resolve(context) for name, value in self.options.items()}
             request = context.get("request")

@@ -45,7 +45,7 @@ class Caller:
 
 
 def caller(request: Any) -> Caller:
-    """Return who is behind a Django or REST framework request; works without session and user."""
+    """Return who is behind a Django or REST framework request (None: someone unknown)."""
     tenant = resolve_tenant(request)
     user = _account(getattr(request, "user", None))
     return Caller(tenant, user, None if user is not None else visitor_key(request))
@@ -58,7 +58,7 @@ def visitor_key(request: Any) -> str | None:
     merges a visitor into an account at login passes this key to `services.learners.merge_visitor`.
     """
     name = conf.VISITOR_COOKIE
-    value = request.COOKIES.get(name, "") if name else ""
+    value = getattr(request, "COOKIES", {}).get(name, "") if name else ""
     return VISITOR_PREFIX + value if _VISITOR_KEY.fullmatch(value) else None
 
 
@@ -84,6 +84,9 @@ def _account(user: Any) -> Any:
     Authentication classes may answer with other objects (service accounts, stateless tokens). Their keys say
     nothing about our learners, and might equal the key of somebody else's account.
     """
-    if user is None or not user.is_authenticated or not isinstance(user, get_user_model()):
+    try:
+        is_ours = user is not None and user.is_authenticated and isinstance(user, get_user_model())
+    except AttributeError:
+        # The host's lazy user, on a request that has no session to look into.
         return None
-    return user
+    return user if is_ours else None

@@ -10,6 +10,7 @@ from llmrec_django.sources import ResourceSource, registry
 
 VISITOR = {"VISITOR_COOKIE": "visitor"}
 LLMREC = {
+    "CELERY": False,
     "ENCODERS": {"default": {"BACKEND": "llmrec_django.testing.HashingEncoder", "OPTIONS": {"dimension": 64}}},
     "API_THROTTLES": {"read": None, "write": None, "search": None},
     **VISITOR,

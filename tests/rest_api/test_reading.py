@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def keys(response):
-    return [(item["resource"] if "resource" in item else item)["key"] for item in response.json()["items"]]
+    return [item.get("resource", item)["key"] for item in response.json()["items"]]
 
 
 def url_of(key, tail=""):

@@ -166,10 +166,10 @@ class TestBodies:
         response = signed_in.post(url, body, content_type="application/json")
         assert (response.status_code, response.json()["code"]) == (413, "payload_too_large")
 
-    @pytest.mark.parametrize("format", ["multipart", "form"])
-    def test_only_json_is_read(self, signed_in, url, format):
+    @pytest.mark.parametrize("kind", ["multipart", "form"])
+    def test_only_json_is_read(self, signed_in, url, kind):
         types = {"multipart": "multipart/form-data; boundary=x", "form": "application/x-www-form-urlencoded"}
-        response = signed_in.post(url, b"verb=viewed", content_type=types[format])
+        response = signed_in.post(url, b"verb=viewed", content_type=types[kind])
         assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
 
 
@@ -232,6 +232,12 @@ class TestProfile:
         assert signed_in.delete(PROFILE).status_code == 204
         assert [row.learner.user for row in Interaction.objects.all()] == [other]
         assert api.find_learner(member) is None
+
+    def test_erasing_does_not_switch_recording_on_again(self, signed_in, member, catalogue):
+        signed_in.patch(PROFILE, {"personalise": False, "goals": "private"}, format="json")
+        assert signed_in.delete(PROFILE).status_code == 204
+        assert (api.find_learner(member).personalise, api.find_learner(member).goals) == (False, "")
+        assert post(signed_in, ONE, {"verb": "viewed", "resource_key": "ml"}).json() == {"recorded": 0}
 
     def test_the_export_holds_ones_own_data_alone(self, signed_in, member, other, catalogue):
         api.record(api.get_learner(member), InteractionInput("viewed", "ml"))

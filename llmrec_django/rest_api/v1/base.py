@@ -110,8 +110,10 @@ class LLMRecView(APIView):
 
     def get_authenticators(self) -> list[Any]:
         # Read at request time, so that the host's settings hold whenever this module was imported.
-        classes = conf.API_AUTHENTICATION
-        return [cls() for cls in (api_settings.DEFAULT_AUTHENTICATION_CLASSES if classes is None else classes)]
+        classes: Any = conf.API_AUTHENTICATION
+        if classes is None:
+            classes = api_settings.DEFAULT_AUTHENTICATION_CLASSES
+        return [authentication() for authentication in classes]
 
     def get_permissions(self) -> list[_SupportsHasPermission]:
         return [cls() for cls in self.permission_classes]
@@ -161,8 +163,8 @@ def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None
         detail = errors[0]["detail"] if len(errors) == 1 else f"{len(errors)} values are not valid."
         response.data = {"code": "invalid", "detail": detail, "errors": errors}
     elif isinstance(exc, APIException):
-        detail = exc.get_full_details()
-        response.data = {"code": detail["code"], "detail": detail["message"]}
+        full: Any = exc.get_full_details()
+        response.data = {"code": full["code"], "detail": full["message"]}
     else:  # Django's Http404 and PermissionDenied
         code = {404: "not_found", 403: "permission_denied"}.get(response.status_code, "error")
         response.data = {"code": code, "detail": response.data["detail"]}

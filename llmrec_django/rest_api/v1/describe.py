@@ -9,6 +9,7 @@ from rest_framework.settings import api_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+extend_schema: Any = None
 try:
     from drf_spectacular.openapi import AutoSchema
     from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
@@ -16,7 +17,6 @@ except ImportError as exc:
     # A broken drf-spectacular must not pass for a missing one.
     if (exc.name or "").partition(".")[0] not in ("drf_spectacular", "uritemplate", "inflection", "jsonschema"):
         raise
-    extend_schema = None
 
 
 def described(
@@ -51,7 +51,8 @@ def described(
 
         options["responses"] = {**answers, **dict.fromkeys([*errors, 429], ErrorSerializer)}
         # A host may use another schema class for its own views; ours are described by drf-spectacular all the same.
-        if not issubclass(api_settings.DEFAULT_SCHEMA_CLASS, AutoSchema):
+        schema_class: Any = api_settings.DEFAULT_SCHEMA_CLASS
+        if not issubclass(schema_class, AutoSchema):
             method.schema = AutoSchema
         return extend_schema(operation_id=f"llmrec_{operation}", summary=summary, tags=["llmrec"], **options)(method)
 

@@ -33,7 +33,7 @@ class SafeURLField(serializers.CharField):
 
 
 class FiniteField(serializers.FloatField):
-    def to_representation(self, value: Any) -> float:
+    def to_representation(self, value: Any) -> float:  # type: ignore[override]
         # JSON has no NaN; a list must not fail for a number that nobody needs.
         return float(value) if math.isfinite(value) else 0.0
 
@@ -67,7 +67,9 @@ class ItemSerializer(Component):
 
     rank = serializers.IntegerField(help_text="From 1.")
     score = FiniteField(help_text="Higher is better; comparable inside one list only.")
-    source = serializers.CharField(help_text="What brought it in: content, popular, newest, similar, words, meaning.")
+    source = serializers.CharField(  # type: ignore[assignment]
+        help_text="What brought it in: content, popular, newest, similar, words, meaning."
+    )
     resource = ResourceSerializer()
 
 
@@ -167,6 +169,13 @@ class ProfileSerializer(StrictSerializer):
     minutes_per_week = serializers.IntegerField(min_value=0, max_value=10080, required=False, allow_null=True)
     personalise = serializers.BooleanField(required=False, help_text="False: activity is neither recorded nor used.")
 
+    def validate_level(self, value: str) -> str:
+        # Not a ChoiceField: OpenAPI would call it LevelEnum, a name that hosts have for levels of their own.
+        if value and value not in Resource.Level.values:
+            allowed = ", ".join(Resource.Level.values)
+            raise serializers.ValidationError(f"Unknown level {value!r}. Use one of: {allowed}.", code="invalid_choice")
+        return value
+
 
 class MistakeSerializer(Component):
     """One thing that is wrong with a request."""
@@ -182,4 +191,4 @@ class ErrorSerializer(Component):
 
     code = serializers.CharField()
     detail = serializers.CharField()
-    errors = MistakeSerializer(many=True, required=False)
+    errors = MistakeSerializer(many=True, required=False)  # type: ignore[assignment]

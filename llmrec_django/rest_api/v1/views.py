@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from django.utils import timezone
 from rest_framework.exceptions import APIException, NotFound, ValidationError
 from rest_framework.response import Response
 
@@ -17,6 +16,7 @@ from llmrec_django.rest_api.v1.base import IsLearner, LLMRecView, validated
 from llmrec_django.rest_api.v1.describe import described
 from llmrec_django.services.catalogue import get_resource, list_resources
 from llmrec_django.services.nudge import nudge_embedding
+from llmrec_django.services.privacy import export_learner, forget_learner
 from llmrec_django.services.spaces import tables_exist
 from llmrec_django.types import InteractionInput
 from llmrec_django.web.events import record_own
@@ -201,7 +201,8 @@ class InteractionBatchView(LLMRecView):
             return recorded(record_own(self.caller, interactions, source="api"))
         except (InvalidInteraction, UnknownResource) as exc:
             index, field = _place(exc)
-            raise ValidationError({"interactions": {index: {field: [str(exc)]}}}, code=_code(exc)) from exc
+            mistake: Any = {"interactions": {index: {field: [str(exc)]}}}
+            raise ValidationError(mistake, code=_code(exc)) from exc
 
 
 class ProfileView(LLMRecView):
@@ -235,12 +236,11 @@ class ProfileView(LLMRecView):
 
     @described("erase_profile", "Erase own data", answers={204: None}, errors=[401, 403])
     def delete(self, request: Request) -> Response:
-        """Erase the profile and everything recorded about the caller."""
+        """Erase the profile and everything recorded about the caller; that they opted out is remembered."""
         learner = find_learner(self.caller)
         if learner is not None:
-            from llmrec_django.services.privacy import forget
-
-            forget(learner)
+            # Who switched recording off and then erases does not ask to be recorded anew.
+            forget_learner(learner, keep_opt_out=not learner.personalise)
         return Response(status=204)
 
 
@@ -249,13 +249,11 @@ class ProfileExportView(LLMRecView):
 
     @described("export_profile", "Export own data", answers={200: dict[str, Any]}, errors=[401, 403])
     def get(self, request: Request) -> Response:
-        """Return everything that is kept about the caller."""
+        """Return everything that is kept about the caller; empty while there is nothing."""
         learner = find_learner(self.caller)
         if learner is None:
-            return Response({"exported_at": timezone.now().isoformat(), "profile": None, "interactions": []})
-        from llmrec_django.services.privacy import export
-
-        return Response(export(learner))
+            return Response({})
+        return Response(export_learner(learner))
 
 
 def visible_resource(view: LLMRecView, key: str) -> Resource:

@@ -1,0 +1,122 @@
+"""The script in a real browser, under a policy that forbids everything inline."""
+
+import contextlib
+import shutil
+
+import pytest
+from django.db import connections
+from django.http import HttpResponse
+from django.template import engines
+from django.test import override_settings
+from django.urls import include, path
+
+from llmrec_django import api
+from llmrec_django.models import Interaction, Resource
+from llmrec_django.types import InteractionInput
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'"
+PAGE = """{% load llmrec_django %}<!doctype html><title>page</title>
+{% recommend k=2 lazy=True %}
+{% similar "ml" k=1 %}
+{% llmrec_beacon "ml" seconds=0.2 %}"""
+
+
+def page(request):
+    response = HttpResponse(engines["django"].from_string(PAGE).render({}, request))
+    response["Content-Security-Policy"] = POLICY
+    return response
+
+
+def blank(request):
+    return HttpResponse("<!doctype html><title>elsewhere</title>")
+
+
+urlpatterns = [
+    path("", page),
+    path("favicon.ico", blank),
+    path("ml/", blank),
+    path("dl/", blank),
+    path("llmrec/", include("llmrec_django.urls")),
+]
+
+
+@pytest.fixture
+def tab(live_server, member, client, monkeypatch):
+    """A browser tab in which `member` is signed in, and what its console said."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    # Playwright runs an event loop in this thread; the ORM is used from it, never inside a coroutine.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    client.force_login(member)
+    with contextlib.ExitStack() as stack:
+        browser = stack.enter_context(playwright.sync_playwright()).chromium.launch(
+            # The system's browser where there is one, else the one that playwright installed.
+            executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
+            args=["--no-sandbox"],
+        )
+        stack.callback(browser.close)
+        # Inside playwright's event loop Django keeps a connection of its own, which would outlive the test.
+        stack.callback(connections.close_all)
+        context = browser.new_context()
+        session = client.cookies["sessionid"].value
+        context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
+        tab = context.new_page()
+        said = []
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        stack.enter_context(override_settings(ROOT_URLCONF=__name__))
+        yield tab, said
+
+
+def recorded():
+    return set(Interaction.objects.values_list("verb", "resource__key"))
+
+
+def wait_until(tab, condition):
+    for _ in range(100):
+        if condition():
+            return
+        tab.wait_for_timeout(50)
+    raise AssertionError(f"not in time; recorded: {recorded()}")
+
+
+@pytest.mark.parametrize("cookie", ["readable", "hidden"])
+def test_the_list_is_fetched_and_reading_and_clicks_are_recorded(live_server, tab, member, catalogue, settings, cookie):
+    settings.CSRF_COOKIE_HTTPONLY = cookie == "hidden"
+    tab, said = tab
+    api.record(api.get_learner(member), InteractionInput("bookmarked", "stat"))
+    Interaction.objects.all().delete()
+    tab.goto(live_server.url)
+    tab.wait_for_selector("llmrec-list[data-state=shown] li")
+    assert tab.locator("llmrec-list li").count() == 2
+    wait_until(tab, lambda: ("viewed", "ml") in recorded())
+    tab.locator(".llmrec-similar a").first.click()
+    tab.wait_for_url("**/dl/")
+    wait_until(tab, lambda: ("clicked", "dl") in recorded())
+    assert recorded() == {("viewed", "ml"), ("clicked", "dl")}
+    assert said == []
+
+
+def test_a_page_that_nobody_sees_is_not_read(live_server, tab, catalogue):
+    tab, _ = tab
+    tab.add_init_script(
+        "Object.defineProperty(Document.prototype, 'visibilityState', {get: () => window.seen ? 'visible' : 'hidden'})"
+    )
+    tab.goto(live_server.url)
+    tab.wait_for_selector("llmrec-list[data-state=shown]")
+    tab.wait_for_timeout(600)
+    assert recorded() == set()
+    tab.evaluate("window.seen = true; document.dispatchEvent(new Event('visibilitychange'))")
+    wait_until(tab, lambda: recorded() == {("viewed", "ml")})
+
+
+def test_titles_that_are_markup_stay_text(live_server, tab, db):
+    tab, said = tab
+    evil = "<img src=x onerror=\"document.title='broken'\">"
+    Resource.objects.create(key=evil, title=evil, url="/ml/")
+    tab.goto(live_server.url)
+    tab.wait_for_selector("llmrec-list[data-state=shown]")
+    assert tab.locator("llmrec-list a").inner_text() == evil
+    assert tab.title() == "page"
+    assert said == []

@@ -8,13 +8,15 @@ works inside a savepoint of the save's own transaction; whatever goes wrong is l
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, contextmanager
+import time
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in
-from django.db import router, transaction
+from django.db import InterfaceError, OperationalError, router, transaction
 from django.db.models import Model, QuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
@@ -31,7 +33,7 @@ from llmrec_django.sources.pausing import is_paused
 from llmrec_django.sources.relations import m2m_fields, watched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from django.dispatch import Signal
 
@@ -42,7 +44,11 @@ logger = logging.getLogger(__name__)
 WATCH_LIMIT = 500
 """A save of one watched row refreshes at most so many resources; `llmrec_sync` does the rest."""
 
+AWAY_S = 30.0
+"""When our own database cannot be reached, saves do not try it again for so many seconds."""
+
 _logged: set[tuple[str, str]] = set()
+_away_until = 0.0
 
 
 def connect() -> None:
@@ -79,20 +85,25 @@ def _connect(signal: Signal, receiver: Any, sender: type[Model]) -> None:
     signal.connect(receiver, sender=sender, dispatch_uid=f"llmrec_django.{receiver.__name__}.{sender._meta.label}")
 
 
-@contextmanager
-def _harmless(what: str, using: str | None = None) -> Iterator[None]:
-    """Undo and log what fails inside, and let the host's save go on.
+def _attempt(what: str, using: str | None, work: Callable[[], object]) -> None:
+    """Call `work`; undo and log what fails, and let the host's save go on.
 
     A statement that fails aborts the whole transaction on PostgreSQL, so there is a savepoint on our database and
     on the one the host is saving to (reading its rows may fail as well).
     """
+    global _away_until
+    ours = router.db_for_write(Resource)
+    is_separate = using is not None and using != ours
+    if is_separate and time.monotonic() < _away_until:
+        return
     try:
         with ExitStack() as stack:
-            for alias in dict.fromkeys([router.db_for_write(Resource), using]):
-                if alias:
-                    stack.enter_context(transaction.atomic(using=alias))
-            yield
+            for alias in dict.fromkeys([using or ours, ours]):
+                stack.enter_context(transaction.atomic(using=alias))
+            work()
     except Exception as exc:
+        if is_separate and isinstance(exc, OperationalError | InterfaceError):
+            _away_until = time.monotonic() + AWAY_S
         cause = (what, type(exc).__name__)
         if cause not in _logged:
             _logged.add(cause)
@@ -107,8 +118,7 @@ def object_saved(sender: type[Model], instance: Any, raw: bool = False, using: s
     if _is_off(raw):
         return
     for source in registry.resources_touched_by(sender):
-        with _harmless(f"Syncing {source.name}", using):
-            sync_pks(source, [instance.pk], using=using)
+        _attempt(f"Syncing {source.name}", using, partial(sync_pks, source, [instance.pk], using=using))
 
 
 def object_deleted(sender: type[Model], instance: Any, using: str | None = None, **_: Any) -> None:
@@ -118,24 +128,21 @@ def object_deleted(sender: type[Model], instance: Any, using: str | None = None,
     # Deleting a child row with keep_parents=True leaves the parent's resource alone: it has its own signal.
     if source is None or source.model._meta.concrete_model is not sender._meta.concrete_model:
         return
-    with _harmless(f"Removing {source.name}", using):
-        remove_object(source.model, instance.pk)
+    _attempt(f"Removing {source.name}", using, partial(remove_object, source.model, instance.pk))
 
 
 def activity_saved(sender: type[Model], instance: Any, raw: bool = False, using: str | None = None, **_: Any) -> None:
     if _is_off(raw):
         return
     for source in registry.activities_touched_by(sender):
-        with _harmless(f"Recording {source.name}", using):
-            sync_activity_pks(source, [instance.pk], using=using)
+        _attempt(f"Recording {source.name}", using, partial(sync_activity_pks, source, [instance.pk], using=using))
 
 
 def activity_deleted(sender: type[Model], instance: Any, using: str | None = None, **_: Any) -> None:
     if _is_off():
         return
     for source in registry.activities_touched_by(sender):
-        with _harmless(f"Removing {source.name}", using):
-            remove_activity(source, {str(instance.pk)})
+        _attempt(f"Removing {source.name}", using, partial(remove_activity, source, {str(instance.pk)}))
 
 
 def watched_saved(sender: type[Model], instance: Any, raw: bool = False, using: str | None = None, **_: Any) -> None:
@@ -155,10 +162,17 @@ def _refresh_watchers(sender: type[Model], instance: Any, using: str | None, ori
                 continue
             if _is_of(origin, source.model):
                 continue  # The objects themselves are being deleted; refreshing them first is in vain.
-            with _harmless(f"Syncing {source.name} after {sender._meta.label}", using):
-                found = resolve(instance, entry.path)
-                objects = found if isinstance(found, list) else [found]
-                _refresh(source, (obj.pk for obj in objects if isinstance(obj, source.model)), using)
+            _attempt(
+                f"Syncing {source.name} after {sender._meta.label}",
+                using,
+                partial(_refresh_from, source, instance, entry.path, using),
+            )
+
+
+def _refresh_from(source: ResourceSource, instance: Any, path: str, using: str | None) -> None:
+    found = resolve(instance, path)
+    objects = found if isinstance(found, list) else [found]
+    _refresh(source, (obj.pk for obj in objects if isinstance(obj, source.model)), using)
 
 
 def _is_of(origin: Any, model: type[Model]) -> bool:
@@ -189,48 +203,47 @@ def m2m_changed_for_object(
         for field, is_far_end in m2m_fields(source):
             if field.remote_field.through is not sender:
                 continue
-            with _harmless(f"Syncing {source.name} after {sender._meta.label}", using):
-                if reverse == is_far_end:
-                    if action != "pre_clear":
-                        sync_pks(source, [instance.pk], using=using)
-                    continue
-                # The other side was changed: clear() does not say what it removes, so look before.
-                cleared = instance.__dict__.setdefault("_llmrec_cleared", {})
-                if action == "pre_clear":
-                    cleared[source.name, field] = _linked(field, is_far_end, instance, using)
-                elif action == "post_clear":
-                    _refresh(source, cleared.pop((source.name, field), []), using)
-                else:
-                    _refresh(source, pk_set or (), using)
+            if reverse == is_far_end:
+                changed = partial(_refresh, source, [instance.pk], using)
+                work = None if action == "pre_clear" else changed
+            elif action == "pre_clear":
+                # The other side is being cleared, and will not say what it removed: look before.
+                work = partial(_remember, source, field, is_far_end, instance, using)
+            elif action == "post_clear":
+                cleared = instance.__dict__.get("_llmrec_cleared", {}).pop((source.name, field), [])
+                work = partial(_refresh, source, cleared, using)
+            else:
+                work = partial(_refresh, source, pk_set or (), using)
+            if work is not None:
+                _attempt(f"Syncing {source.name} after {sender._meta.label}", using, work)
 
 
-def _linked(field: Any, is_far_end: bool, instance: Any, using: str | None) -> list[Any]:
-    """Return the keys of the source's objects that a relation links to `instance`, before it is cleared."""
+def _remember(source: ResourceSource, field: Any, is_far_end: bool, instance: Any, using: str | None) -> None:
+    """Keep on `instance` the keys of the source's objects that a relation links to it, before it is cleared."""
     near, far = field.m2m_field_name(), field.m2m_reverse_field_name()
     wanted, given = (far, near) if is_far_end else (near, far)
     rows = field.remote_field.through._base_manager.using(using).filter(**{given: instance.pk})
-    return list(rows.values_list(wanted, flat=True))
+    cleared = instance.__dict__.setdefault("_llmrec_cleared", {})
+    cleared[source.name, field] = list(rows.values_list(wanted, flat=True))
 
 
 def resource_saved(sender: Any, raw: bool = False, **_: Any) -> None:
     """Tell the workers about a resource saved in the admin, over the API or by the host's own code."""
-    with _harmless("Nudging"):
-        nudge.nudge_embedding()
+    _attempt("Nudging", None, nudge.nudge_embedding)
 
 
 def profile_saved(sender: Any, instance: LearnerProfile, update_fields: frozenset[str] | None = None, **_: Any) -> None:
     """Tell the workers about goals and interests, which they turn into a vector."""
     if instance.text and (update_fields is None or {"goals", "interests"} & update_fields):
-        with _harmless("Nudging"):
-            nudge.nudge_embedding()
+        _attempt("Nudging", None, nudge.nudge_embedding)
 
 
-def account_deleted(sender: Any, instance: Any, **_: Any) -> None:
+def account_deleted(sender: Any, instance: Any, using: str | None = None, **_: Any) -> None:
     """Delete what belongs to an account whose row lived in another database."""
-    using = router.db_for_write(LearnerProfile)
-    if is_supported(using):
-        with _harmless("Removing the learner of a deleted account"):
-            LearnerProfile.objects.using(using).filter(user_id=instance.pk).delete()
+    ours = router.db_for_write(LearnerProfile)
+    if is_supported(ours):
+        learners = LearnerProfile.objects.using(ours).filter(user_id=instance.pk)
+        _attempt("Removing the learner of a deleted account", using, learners.delete)
 
 
 def logged_in(sender: Any, request: Any, user: Any, **_: Any) -> None:
@@ -238,8 +251,11 @@ def logged_in(sender: Any, request: Any, user: Any, **_: Any) -> None:
     cookies = getattr(request, "COOKIES", None) or {}
     visitor_key = cookies.get(conf.VISITOR_COOKIE) if conf.VISITOR_COOKIE else None
     if visitor_key and is_supported(router.db_for_write(LearnerProfile)):
-        with _harmless("Merging a visitor's history"):
-            merge_visitor(visitor_key, user, tenant=resolve_tenant(request))
+        _attempt(
+            "Merging a visitor's history",
+            user._state.db,
+            lambda: merge_visitor(visitor_key, user, tenant=resolve_tenant(request)),
+        )
 
 
 def _share_rows(first: type[Model], second: type[Model]) -> bool:

@@ -1,6 +1,7 @@
 """Registering sources."""
 
 import pytest
+from django.contrib.auth.base_user import AbstractBaseUser
 
 from llmrec_django.conf import LLMRecConfigurationError
 from llmrec_django.sources import (
@@ -115,8 +116,6 @@ def test_the_decorators_refuse_what_they_cannot_use():
     with pytest.raises(LLMRecConfigurationError, match="No model was given"):
         register()(ResourceSource)
     with pytest.raises(LLMRecConfigurationError, match="not a concrete model"):
-        from django.contrib.auth.base_user import AbstractBaseUser
-
         register(AbstractBaseUser)(ResourceSource)
     with pytest.raises(AlreadyRegistered):
         register("testapp.Book")(ResourceSource)

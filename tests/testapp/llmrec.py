@@ -1,7 +1,6 @@
 """What this host's models mean to the recommender."""
 
 from llmrec_django.sources import ActivitySource, ResourceSource, register, register_activity
-
 from tests.testapp.models import Book, Course, Enrolment, Loan, Rating
 
 

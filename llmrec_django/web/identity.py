@@ -19,7 +19,7 @@ _VISITOR_KEY = re.compile(r"[\x21-\x7e]{16,200}")
 
 # Keeps cookies apart from the keys that imports give to learners without an account: without it, a cookie holding
 # an imported learner's id would be that learner.
-VISITOR_PREFIX = "visitor:"
+COOKIE_PREFIX = "visitor:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def visitor_key(request: Any) -> str | None:
     """
     name = conf.VISITOR_COOKIE
     value = getattr(request, "COOKIES", {}).get(name, "") if name else ""
-    return VISITOR_PREFIX + value if _VISITOR_KEY.fullmatch(value) else None
+    return COOKIE_PREFIX + value if _VISITOR_KEY.fullmatch(value) else None
 
 
 def find_learner(who: Caller) -> LearnerProfile | None:

@@ -73,7 +73,7 @@ class ItemSerializer(Component):
     resource = ResourceSerializer()
 
 
-class ListSerializer(Component):
+class RankedListSerializer(Component):
     """An ordered list, best first."""
 
     enabled = serializers.SerializerMethodField(help_text="False while the site shows no recommendations.")
@@ -83,7 +83,7 @@ class ListSerializer(Component):
         return bool(self.context["enabled"])
 
 
-class RecommendationsSerializer(ListSerializer):
+class RecommendationsSerializer(RankedListSerializer):
     """An ordered list, best first, and how it was made."""
 
     placement = serializers.CharField(allow_blank=True)

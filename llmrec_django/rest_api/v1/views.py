@@ -15,7 +15,6 @@ from llmrec_django.rest_api.v1 import queries, serializers
 from llmrec_django.rest_api.v1.base import IsLearner, LLMRecView, validated
 from llmrec_django.rest_api.v1.describe import described
 from llmrec_django.services.catalogue import get_resource, list_resources
-from llmrec_django.services.nudge import nudge_embedding
 from llmrec_django.services.privacy import export_learner, forget_learner
 from llmrec_django.services.spaces import tables_exist
 from llmrec_django.types import InteractionInput
@@ -87,7 +86,7 @@ class SimilarView(LLMRecView):
         "Similar resources",
         key=True,
         parameters=[queries.SimilarQuery],
-        answers={200: serializers.ListSerializer},
+        answers={200: serializers.RankedListSerializer},
         errors=[400, 404],
     )
     def get(self, request: Request, key: str) -> Response:
@@ -104,7 +103,7 @@ class SimilarView(LLMRecView):
             ),
             what="api similar",
         )
-        return list_response(serializers.ListSerializer, result)
+        return list_response(serializers.RankedListSerializer, result)
 
 
 class SearchView(LLMRecView):
@@ -114,7 +113,7 @@ class SearchView(LLMRecView):
         "search",
         "Search",
         parameters=[queries.SearchQuery],
-        answers={200: serializers.ListSerializer},
+        answers={200: serializers.RankedListSerializer},
         errors=[400],
     )
     def get(self, request: Request) -> Response:
@@ -131,7 +130,7 @@ class SearchView(LLMRecView):
             ),
             what="api search",
         )
-        return list_response(serializers.ListSerializer, result)
+        return list_response(serializers.RankedListSerializer, result)
 
 
 class RecommendationsView(LLMRecView):
@@ -231,7 +230,6 @@ class ProfileView(LLMRecView):
             setattr(learner, name, value)
         if values:
             learner.save(update_fields=[*values, "updated_at"])
-            nudge_embedding()
         return Response(serializers.ProfileSerializer(learner).data)
 
     @described("erase_profile", "Erase own data", answers={204: None}, errors=[401, 403])
@@ -269,7 +267,7 @@ def placement_exists(tenant: str, name: str) -> bool:
     return not tables_exist() or Placement.objects.filter(tenant=tenant, name=name).exists()
 
 
-def list_response(serializer: type[serializers.ListSerializer], result: RecommendationResult) -> Response:
+def list_response(serializer: type[serializers.RankedListSerializer], result: RecommendationResult) -> Response:
     return Response(serializer(result, context={"enabled": is_shown()}).data)
 
 

@@ -109,6 +109,26 @@ def test_no_parameter_names_another_learner(signed_in, other, catalogue, name):
         assert "elsewhere" not in body.content.decode()
 
 
+def tenant_of(request):
+    return (request and request.META.get("HTTP_X_SITE")) or "default"
+
+
+def test_tenants_do_not_meet(signed_in, catalogue, llmrec):
+    llmrec(TENANT="tests.rest_api.test_access.tenant_of")
+    other = {"headers": {"X-Site": "other"}}
+    view = {"verb": "viewed", "resource_key": "ml"}
+    assert signed_in.post("/api/v1/interactions/", view, format="json", **other).status_code == 400
+    assert signed_in.post("/api/v1/interactions/", view, format="json").status_code == 201
+    signed_in.patch("/api/v1/profile/", {"goals": "theirs"}, format="json", **other)
+    assert signed_in.get("/api/v1/profile/").json()["goals"] == ""
+    for url in ("resources/", "recommendations/", "search/?q=machine"):
+        items = signed_in.get(f"/api/v1/{url}", **other).json()["items"]
+        assert [item.get("resource", item)["key"] for item in items] == ["elsewhere"], url
+    assert signed_in.get("/api/v1/resources/ml/similar/", **other).status_code == 404
+    assert signed_in.delete("/api/v1/profile/", **other).status_code == 204
+    assert Interaction.objects.count() == 1
+
+
 class TestCSRF:
     @pytest.fixture
     def strict(self):

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from django.db import connections
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.template import engines
 from django.test import override_settings
 from django.urls import include, path
@@ -109,6 +109,15 @@ def test_a_page_that_nobody_sees_is_not_read(live_server, tab, catalogue):
     assert recorded() == set()
     tab.evaluate("window.seen = true; document.dispatchEvent(new Event('visibilitychange'))")
     wait_until(tab, lambda: recorded() == {("viewed", "ml")})
+
+
+def test_a_login_page_in_place_of_the_list_is_not_shown(live_server, tab, catalogue, monkeypatch):
+    tab, _ = tab
+    sent_away = path("llmrec/recommendations/", lambda request: HttpResponseRedirect("/ml/"))
+    with override_settings(ROOT_URLCONF=type("URLs", (), {"urlpatterns": [sent_away, *urlpatterns]})):
+        tab.goto(live_server.url)
+        tab.wait_for_selector("llmrec-list[data-state=empty]", state="attached")
+    assert tab.locator("llmrec-list").inner_html() == ""
 
 
 def test_titles_that_are_markup_stay_text(live_server, tab, db):

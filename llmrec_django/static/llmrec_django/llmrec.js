@@ -12,7 +12,8 @@
       if (this.dataset.state) return;
       this.dataset.state = "loading";
       fetch(this.getAttribute("src"), { credentials: "same-origin", cache: "no-store" })
-        .then((response) => (response.ok ? response.text() : ""))
+        // Where the session has ended a site may answer with its login page, which is no list.
+        .then((response) => (response.ok && !response.redirected ? response.text() : ""))
         .catch(() => "")
         .then((html) => {
           this.innerHTML = html;

@@ -181,6 +181,7 @@ def _write(run: _Run, objects: Sequence[Any]) -> None:
             run.failed(obj.pk, exc)
     if not wanted:
         return
+    wanted.sort(key=lambda values: values["key"])  # One order of locks: two saves at once do not deadlock.
     try:
         _write_values(run, wanted)
     except DatabaseError:
@@ -196,7 +197,8 @@ def _write(run: _Run, objects: Sequence[Any]) -> None:
 
 def _write_values(run: _Run, wanted: list[dict[str, Any]]) -> None:
     content_type_id = ContentType.objects.get_for_model(run.source.model).pk
-    with transaction.atomic(using=_alias()):
+    # A savepoint only where an error is survived.
+    with transaction.atomic(using=_alias(), savepoint=run.on_error is not None):
         known = _known(run.source, wanted)
         created, changed = [], []
         for values in wanted:
@@ -222,19 +224,17 @@ def _write_values(run: _Run, wanted: list[dict[str, Any]]) -> None:
 
 def _known(source: ResourceSource, wanted: list[dict[str, Any]]) -> dict[Any, Resource]:
     """Return stored rows by object id, and by (tenant, key) those that were imported without a link."""
-    by_key: dict[Any, Resource] = {
-        (row.tenant, row.key): row
-        for row in Resource.objects.using(_alias())
-        .filter(tenant__in={values["tenant"] for values in wanted}, key__in=[values["key"] for values in wanted])
-        .defer("search_words")
-    }
-    by_object = {
-        row.object_id: row
-        for row in _resources(source)
-        .filter(object_id__in=[values["object_id"] for values in wanted])
-        .defer("search_words")
-    }
-    return {**by_key, **by_object}
+    content_type = ContentType.objects.get_for_model(source.model)
+    rows = Resource.objects.using(_alias()).filter(
+        Q(content_type_id=content_type.pk, object_id__in=[values["object_id"] for values in wanted])
+        | Q(tenant__in={values["tenant"] for values in wanted}, key__in=[values["key"] for values in wanted])
+    )
+    known: dict[Any, Resource] = {}
+    for row in rows.defer("search_words"):
+        known[row.tenant, row.key] = row
+        if row.content_type_id == content_type.pk:
+            known[row.object_id] = row
+    return known
 
 
 def _save(created: list[Resource], changed: list[Resource], fields: list[str]) -> None:
@@ -244,9 +244,8 @@ def _save(created: list[Resource], changed: list[Resource], fields: list[str]) -
     if created:
         resources.bulk_create(created, update_conflicts=True, unique_fields=["tenant", "key"], update_fields=columns)
     if changed:
-        for row in changed:
-            row.updated_at = timezone.now()
-        resources.bulk_update(changed, ["key", *columns], batch_size=100)
+        # One upsert by id; bulk_update() with its CASE for every column and row takes ten times as long.
+        resources.bulk_create(changed, update_conflicts=True, unique_fields=["id"], update_fields=["key", *columns])
     if created or changed:
         nudge.nudge_embedding()
 

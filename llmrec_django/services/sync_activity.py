@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import router, transaction
+from django.utils import timezone
 
 from llmrec_django.conf import conf, verb_named
 from llmrec_django.models import Interaction, LearnerProfile, Resource
@@ -226,7 +227,7 @@ def _upsert(
     *,
     dry_run: bool,
 ) -> None:
-    now = datetime.now(UTC)
+    now = timezone.now()
     oldest = _oldest_kept(now)
     known: dict[str, list[Interaction]] = {}
     for stored_row in _stored(source).filter(event_id__in=[str(entry.pk) for entry in said]) if said else ():
@@ -270,13 +271,13 @@ def _upsert(
     rows = Interaction.objects.using(_alias())
     if strangers:
         rows.filter(pk__in=strangers).delete()
-    fields = ["tenant", "resource", "verb", "value", "occurred_at"]
-    if created:
+    if created or changed:
         rows.bulk_create(
-            created, update_conflicts=True, unique_fields=["learner", "source", "event_id"], update_fields=fields
+            [*created, *changed],
+            update_conflicts=True,
+            unique_fields=["learner", "source", "event_id"],
+            update_fields=["tenant", "resource", "verb", "value", "occurred_at"],
         )
-    if changed:
-        rows.bulk_update(changed, fields, batch_size=100)
 
 
 def _oldest_kept(now: datetime) -> datetime | None:

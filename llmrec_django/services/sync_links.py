@@ -43,7 +43,7 @@ def sync_links(
                 raise
             on_error(obj.pk, f"{type(exc).__name__}: {exc}")
     using = router.db_for_write(Resource)
-    with transaction.atomic(using=using):
+    with transaction.atomic(using=using, savepoint=False):
         rows = {
             row.object_id: row
             for row in Resource.objects.using(using)

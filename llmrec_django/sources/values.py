@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
@@ -100,7 +101,10 @@ def end(value: Any) -> datetime | None:
 
 
 def moment(value: Any) -> datetime | None:
-    """Return the aware moment of a datetime or of a date (its midnight); None for anything else."""
+    """Return the moment of a datetime or of a date (its midnight), as a column gives it back; None for anything else.
+
+    Aware in UTC, or naive in the site's time zone where USE_TZ is off.
+    """
     if not isinstance(value, date):
         return None
     found = value if isinstance(value, datetime) else datetime.combine(value, time.min)
@@ -108,7 +112,7 @@ def moment(value: Any) -> datetime | None:
         # Naive means the site's time zone, also where USE_TZ is off.
         found = found.replace(tzinfo=timezone.get_default_timezone())
     try:
-        return found.astimezone(UTC)
+        return found.astimezone(UTC) if settings.USE_TZ else timezone.make_naive(found, timezone.get_default_timezone())
     except OverflowError:  # The first or last day there is.
         return None
 

@@ -2,11 +2,13 @@
 
 import datetime as dt
 import io
+import threading
 import uuid
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
+from django.db import connections
 
 from llmrec_django.conf import conf
 from llmrec_django.models import Competency, Interaction, LearnerProfile, Prerequisite, Resource, ResourceCompetency
@@ -178,6 +180,17 @@ class TestOneObject:
         sync.sync_queryset(source(Paper))
         assert Resource.objects.filter(object_id__in=[paper.pk for paper in papers]).count() == 2
         assert max(len(key) for key in Resource.objects.values_list("key", flat=True)) <= 255
+
+    def test_a_site_without_time_zones(self, settings):
+        settings.USE_TZ = False
+        course = Course.objects.create(name="x", opens=dt.date(2026, 1, 1), closes=dt.date(2026, 1, 1))
+        before = sync.sync_object(course)
+        assert before.available_from == dt.datetime(2026, 1, 1)  # noqa: DTZ001
+        assert sync.sync_object(course).updated_at == before.updated_at
+        member = Member.objects.create_user("a@example.org")
+        Rating.objects.create(course=course, user=member, stars=5, given_on=dt.date(2026, 1, 1))
+        assert sync_activity(activity("rating:rated")).created == 1
+        assert sync_activity(activity("rating:rated")).unchanged == 1
 
     def test_who_saves_in_which_language_changes_nothing(self):
         from django.utils import translation
@@ -523,3 +536,26 @@ class TestCommand:
 
     def test_the_retention_default_keeps_all(self):
         assert conf.RETENTION_DAYS["interactions"] is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_processes_that_sync_one_row_make_one_resource():
+    book = Book.objects.create(title="x")
+    barrier, errors = threading.Barrier(3), []
+
+    def run():
+        try:
+            barrier.wait()
+            sync.sync_object(book)
+        except Exception as exc:
+            errors.append(exc)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert Resource.objects.count() == 1

@@ -35,6 +35,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "import_export",
     "rest_framework",
     "llmrec_django",
     "tests.testapp",

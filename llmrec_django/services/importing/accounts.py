@@ -121,7 +121,7 @@ class LearnerFinder:
 
     def _by_key(self, ids: set[str]) -> dict[str, Any]:
         field = self.model._meta.pk
-        wanted: dict[Any, str] = {}
+        wanted: dict[str, Any] = {}
         for name in ids:
             try:
                 key = field.to_python(name)
@@ -130,9 +130,9 @@ class LearnerFinder:
                 continue
             # "007" is not account 7: the text must be the key's own.
             if str(key) == name or str(key).replace("-", "") == name:
-                wanted[key] = name
-        keys = self._users().filter(pk__in=wanted).values_list("pk", flat=True)
-        return {wanted[key]: key for key in keys}
+                wanted[name] = key
+        there = set(self._users().filter(pk__in=set(wanted.values())).values_list("pk", flat=True))
+        return {name: key for name, key in wanted.items() if key in there}
 
     def _create(self, ids: set[str]) -> None:
         filled = self._required_fields()

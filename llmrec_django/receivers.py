@@ -31,6 +31,7 @@ from llmrec_django.sources import ActivitySource, ResourceSource, registry
 from llmrec_django.sources.paths import resolve
 from llmrec_django.sources.pausing import is_paused
 from llmrec_django.sources.relations import m2m_fields, watched
+from llmrec_django.web.identity import visitor_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -248,13 +249,12 @@ def account_deleted(sender: Any, instance: Any, using: str | None = None, **_: A
 
 def logged_in(sender: Any, request: Any, user: Any, **_: Any) -> None:
     """Give an anonymous visitor's history to the account that logs in."""
-    cookies = getattr(request, "COOKIES", None) or {}
-    visitor_key = cookies.get(conf.VISITOR_COOKIE) if conf.VISITOR_COOKIE else None
-    if visitor_key and is_supported(router.db_for_write(LearnerProfile)):
+    key = visitor_key(request)
+    if key and is_supported(router.db_for_write(LearnerProfile)):
         _attempt(
             "Merging a visitor's history",
             user._state.db,
-            lambda: merge_visitor(visitor_key, user, tenant=resolve_tenant(request)),
+            lambda: merge_visitor(key, user, tenant=resolve_tenant(request)),
         )
 
 

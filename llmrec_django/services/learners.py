@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import router, transaction
 from django.db.models import Exists, OuterRef
 
@@ -85,7 +86,8 @@ def merge_visitor(visitor_key: str, user: Any, *, tenant: str | None = None) -> 
 
 def _identity(user: Any, visitor_key: str | None) -> dict[str, Any] | None:
     """Return the columns that name a learner, or None for someone unknown."""
-    if user is not None and getattr(user, "is_authenticated", False) and user.pk is not None:
+    # Service accounts and tokens are authenticated as well, and their keys may equal somebody's account.
+    if isinstance(user, get_user_model()) and user.is_authenticated and user.pk is not None:
         # By id, not by instance: the account may live in another database.
         return {"user_id": user.pk}
     key = (visitor_key or "").strip()

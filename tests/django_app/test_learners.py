@@ -6,6 +6,7 @@ import threading
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db import connections
+from django.utils.functional import SimpleLazyObject
 
 from llmrec_django.models import Interaction, LearnerProfile, Resource
 from llmrec_django.services import learners
@@ -62,6 +63,16 @@ def test_nobody_has_no_profile(db, key):
         get_learner(AnonymousUser(), visitor_key=key)
     assert find_learner(AnonymousUser(), visitor_key=key) is None
     assert find_learner(Member(email="unsaved@example.org", id=None)) is None
+
+
+def test_an_authenticated_object_that_is_no_account_is_nobody(member):
+    class Token:
+        is_authenticated = True
+        pk = member.pk
+
+    get_learner(member)
+    assert find_learner(Token()) is None
+    assert find_learner(SimpleLazyObject(lambda: member)).user == member
 
 
 def test_a_database_without_our_tables_gives_a_profile_that_stores_nothing(member, monkeypatch):

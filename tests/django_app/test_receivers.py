@@ -14,8 +14,10 @@ from django.db import connection, models, transaction
 from llmrec_django import receivers
 from llmrec_django.models import Interaction, LearnerProfile, Prerequisite, Resource, ResourceCompetency
 from llmrec_django.services import nudge
-from llmrec_django.services.learners import get_learner
+from llmrec_django.services.record import record
 from llmrec_django.sources import ActivitySource, ResourceSource, paused, registry
+from llmrec_django.types import InteractionInput
+from llmrec_django.web import identity
 from tests.testapp.models import (
     Book,
     Course,
@@ -34,6 +36,8 @@ from tests.testapp.models import (
     Tag,
     VideoCourse,
 )
+
+KEY = "0123456789abcdef0123456789abcdef"
 
 pytestmark = pytest.mark.django_db
 
@@ -406,22 +410,24 @@ class TestLogin:
         user_logged_in.send(sender=type(user), request=request, user=user)
 
     def test_the_visitors_history_becomes_the_accounts(self, rf, course, student):
-        visitor = get_learner(AnonymousUser(), visitor_key="v1")
-        Interaction.objects.create(
-            learner=visitor, resource=of(course), verb="viewed", occurred_at=dt.datetime.now(dt.UTC), event_id="1"
-        )
-        self.log_in(rf, student.user, visitor="v1")
+        request = rf.get("/")
+        request.COOKIES["visitor"] = KEY
+        request.user = AnonymousUser()
+        # As the pages record it before the login.
+        visitor = identity.get_learner(identity.caller(request))
+        record(visitor, InteractionInput("viewed", of(course).key))
+        self.log_in(rf, student.user, visitor=KEY)
         assert Interaction.objects.get().learner.user == student.user
-        assert not LearnerProfile.objects.filter(visitor_key="v1").exists()
+        assert LearnerProfile.objects.count() == 1
 
     def test_a_login_without_the_cookie_or_with_nonsense_makes_nothing(self, rf, student):
         self.log_in(rf, student.user)
-        self.log_in(rf, student.user, visitor="x" * 5000)
-        self.log_in(rf, student.user, visitor="a\x00b")
+        for value in ("x" * 5000, "short", "with a space and more", "with\x00nul-and-more-of-it"):
+            self.log_in(rf, student.user, visitor=value)
         assert not receivers._logged
-        assert LearnerProfile.objects.count() <= 1
+        assert not LearnerProfile.objects.exists()
 
     def test_a_failing_merge_does_not_break_the_login(self, rf, student, monkeypatch):
         monkeypatch.setattr(receivers, "merge_visitor", lambda *a, **k: 1 / 0)
-        self.log_in(rf, student.user, visitor="v1")
+        self.log_in(rf, student.user, visitor=KEY)
         assert receivers._logged

@@ -59,6 +59,9 @@ def search(
     fused = reciprocal_rank_fusion([[pk for pk, _ in by_words], [pk for pk, _ in by_meaning]])
     matched = {pk for pk, _ in by_words}
     ranked = [(int(pk), score, "words" if pk in matched else "meaning") for pk, score in fused[:k]]  # type: ignore[call-overload]
+    if conf.ENABLED == "shadow":
+        logger.info("shadow search n=%s", len(ranked))
+        return RecommendationResult()
     return RecommendationResult(items=hydrate(ranked))
 
 

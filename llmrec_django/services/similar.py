@@ -48,5 +48,6 @@ def similar(
     except DatabaseError:
         logger.exception("similar resources not found resource=%s", resource.pk)
     if conf.ENABLED == "shadow":
+        logger.info("shadow similar resource=%s n=%s", resource.pk, len(ranked))
         return RecommendationResult()
     return RecommendationResult(items=hydrate(ranked))

@@ -112,19 +112,20 @@ class ActivitySource(Source):
     """One host model whose rows say that a learner did something with a resource.
 
     Every row becomes one interaction, follows the row's changes and goes with it. Register two sources with
-    different verbs for a row that says two things (enrolled, and later completed).
+    different verbs for a row that says two things (enrolled, and later completed). Instead of a path an option may
+    name a method of the source; or override the `get_…` methods.
     """
 
     name: str = ""
     """Stored as the interaction's source; default: app_label.model_name, with ":verb" where `verb` is set."""
     verb: str = ""
-    learner: str | Callable[[Any], Any] = "user"
+    learner: str = "user"
     """Path to the account."""
-    resource: str | Callable[[Any], Any] = ""
+    resource: str = ""
     """Path to an object of a registered resource model."""
-    occurred_at: str | Callable[[Any], Any] = ""
+    occurred_at: str = ""
     """Path to an aware datetime or a date; "" takes the time at which the row was first noticed."""
-    value: str | Callable[[Any], Any] = ""
+    value: str = ""
     """Path to a number: a rating on LLMREC["RATING_SCALE"], or a fraction in [0, 1]."""
 
     def __init__(self, model: type[Model]) -> None:
@@ -156,7 +157,7 @@ class ActivitySource(Source):
     def paths(self) -> Iterable[tuple[str, str]]:
         for option in ("learner", "resource", "occurred_at", "value"):
             spec = getattr(self, option)
-            if isinstance(spec, str) and spec and not self.method(spec):
+            if spec and not self.method(spec):
                 yield option, spec
 
 

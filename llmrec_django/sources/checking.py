@@ -8,12 +8,12 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 
 from llmrec_django.conf import conf, verb_named
-from llmrec_django.sources.base import Source
+from llmrec_django.sources.base import ActivitySource
 from llmrec_django.sources.mapping import COLUMNS
 from llmrec_django.sources.paths import PathError, check_path
 
 if TYPE_CHECKING:
-    from llmrec_django.sources.base import ActivitySource, ResourceSource
+    from llmrec_django.sources.base import ResourceSource, Source
     from llmrec_django.sources.registry import Registry
 
 MAX_ACTIVITY_NAME = 64
@@ -50,7 +50,7 @@ def check_resource_source(source: ResourceSource, registry: Registry) -> list[Ch
 def check_activity_source(source: ActivitySource, registry: Registry) -> list[CheckMessage]:
     """Return messages about the verb, the paths and where they lead."""
     messages = _check_paths(source)
-    overrides_verb = "get_verb" in {name for cls in type(source).__mro__[:-3] for name in vars(cls)}
+    overrides_verb = type(source).get_verb is not ActivitySource.get_verb
     if verb_named(source.verb) is None and not (overrides_verb and not source.verb):
         messages.append(
             Error(
@@ -69,7 +69,7 @@ def check_activity_source(source: ActivitySource, registry: Registry) -> list[Ch
                 id="llmrec_django.E101",
             )
         )
-    if not source.resource and "get_resource" not in vars(type(source)):
+    if not source.resource and type(source).get_resource is ActivitySource.get_resource:
         messages.append(
             Error(
                 f"{source!r} does not say which resource a row is about.",

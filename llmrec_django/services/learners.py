@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef
 from llmrec_django.conf import resolve_tenant
 from llmrec_django.models import Interaction, LearnerProfile
 from llmrec_django.models.base import is_supported
+from llmrec_django.sources.values import is_storable
 
 MAX_VISITOR_KEY = 255
 
@@ -87,11 +88,11 @@ def merge_visitor(visitor_key: str, user: Any, *, tenant: str | None = None) -> 
 def _identity(user: Any, visitor_key: str | None) -> dict[str, Any] | None:
     """Return the columns that name a learner, or None for someone unknown."""
     # Service accounts and tokens are authenticated as well, and their keys may equal somebody's account.
-    if isinstance(user, get_user_model()) and user.is_authenticated and user.pk is not None:
+    if isinstance(user, get_user_model()) and getattr(user, "is_authenticated", False) and user.pk is not None:
         # By id, not by instance: the account may live in another database.
         return {"user_id": user.pk}
     key = (visitor_key or "").strip()
-    if not key or len(key) > MAX_VISITOR_KEY or "\x00" in key:
+    if not key or len(key) > MAX_VISITOR_KEY or not is_storable(key):
         return None
     return {"visitor_key": key}
 

@@ -16,6 +16,7 @@ from llmrec_django.exceptions import InvalidInteraction, UnknownResource
 from llmrec_django.models import Interaction, LearnerProfile, Resource
 from llmrec_django.models.base import is_supported
 from llmrec_django.signals import interactions_recorded
+from llmrec_django.sources.values import is_storable, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +29,7 @@ OLDEST_FROM_LEARNER = timedelta(days=30)
 """A learner's own client cannot rewrite a longer past: older events count as this old."""
 MAX_QUERY = 500
 MAX_EVENT_ID = 255
+MAX_SOURCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ def record(
     Raises:
         InvalidInteraction: with the field that is wrong; UnknownResource for a key that does not exist.
     """
+    _check_source(source)
     row = _check(interaction, trusted=trusted)
     stored = _store(learner, [row], source=source, fields=[""])
     if stored:
@@ -78,6 +81,7 @@ def record_many(
     Raises:
         InvalidInteraction, UnknownResource: `field` names the entry, as `interactions[3].verb`.
     """
+    _check_source(source)
     rows, fields = [], []
     for index, interaction in enumerate(interactions):
         prefix = f"interactions[{index}]."
@@ -115,6 +119,14 @@ def _check(interaction: InteractionInput, *, trusted: bool) -> _Row:
     )
 
 
+def _check_source(source: str) -> None:
+    if not source or len(source) > MAX_SOURCE or not is_storable(source):
+        raise InvalidInteraction(
+            f"Cannot record from source {source[:80]!r}. It must have 1 to {MAX_SOURCE} characters. Shorten it.",
+            "source",
+        )
+
+
 def _check_verb(name: Any, *, trusted: bool) -> str:
     verb = verb_named(name) if isinstance(name, str) else None
     if verb is not None and (trusted or conf.VERBS[verb].learner_may_send):
@@ -125,7 +137,7 @@ def _check_verb(name: Any, *, trusted: bool) -> str:
 
 
 def _check_query(verb: str, interaction: InteractionInput) -> str:
-    query = interaction.query.replace("\x00", "").strip()
+    query = text(interaction.query)
     if verb != "searched":
         if query:
             raise InvalidInteraction(
@@ -186,17 +198,17 @@ def _check_time(moment: Any, *, trusted: bool) -> datetime:
 
 def _check_event_id(interaction: InteractionInput) -> str:
     event_id = interaction.event_id.strip()
-    if len(event_id) > MAX_EVENT_ID or "\x00" in event_id:
+    if len(event_id) > MAX_EVENT_ID or not is_storable(event_id):
         raise InvalidInteraction(
-            f"Cannot record event id {event_id[:40]!r}… It must be at most {MAX_EVENT_ID} characters, without NUL. "
-            "Shorten or hash it.",
+            f"Cannot record event id {event_id[:40]!r}. It must be at most {MAX_EVENT_ID} characters that a database "
+            "can hold. Shorten or hash it.",
             "event_id",
         )
     if event_id:
         return event_id
     moment = interaction.occurred_at or datetime.now(UTC)
     parts = (interaction.verb, interaction.resource_key, interaction.value, moment.isoformat(), interaction.query)
-    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:32]
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def _store(learner: LearnerProfile, rows: Sequence[_Row], *, source: str, fields: Sequence[str]) -> list[int]:
@@ -215,10 +227,10 @@ def _store(learner: LearnerProfile, rows: Sequence[_Row], *, source: str, fields
 
 def _resource_ids(tenant: str, rows: Sequence[_Row], fields: Sequence[str]) -> dict[str, int]:
     keys = {row.resource_key for row in rows if row.resource_key}
-    # A key with NUL cannot be stored, so it cannot be asked for either.
+    # A key that cannot be stored cannot be asked for either.
     known = dict(
         Resource.objects.using(_alias())
-        .filter(tenant=tenant, key__in=[key for key in keys if "\x00" not in key])
+        .filter(tenant=tenant, key__in=[key for key in keys if is_storable(key)])
         .values_list("key", "id")
     )
     for row, prefix in zip(rows, fields, strict=True):

@@ -40,6 +40,11 @@ def text(value: Any) -> str:
     return str(value).replace("\x00", "").encode("utf-8", "replace").decode("utf-8").strip()
 
 
+def is_storable(value: str) -> bool:
+    """Return whether PostgreSQL can hold a text as it is: without NUL and half surrogate pairs."""
+    return text(value) == value.strip()
+
+
 def address(value: Any) -> str:
     """Return an address: text, or that of an uploaded file."""
     if isinstance(value, FieldFile):

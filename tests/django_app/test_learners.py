@@ -57,7 +57,7 @@ def test_tenants_do_not_share_learners(member, settings):
     assert get_learner(member) == there
 
 
-@pytest.mark.parametrize("key", [None, "", "  ", "a\x00b", "x" * 256])
+@pytest.mark.parametrize("key", [None, "", "  ", "a\x00b", "a\ud800", "x" * 256])
 def test_nobody_has_no_profile(db, key):
     with pytest.raises(ValueError, match="not an authenticated account"):
         get_learner(AnonymousUser(), visitor_key=key)

@@ -80,7 +80,7 @@ class TestOne:
         with pytest.raises(InvalidInteraction):
             record(learner, one("viewed"))
 
-    @pytest.mark.parametrize("key", ["nothing", "r0\x00"])
+    @pytest.mark.parametrize("key", ["nothing", "r0\x00", "r0\ud800"])
     def test_an_unknown_resource(self, learner, key):
         with pytest.raises(UnknownResource, match="in tenant 'default'") as failure:
             record(learner, one(key=key))
@@ -183,8 +183,8 @@ class TestSearches:
 
     def test_are_kept_where_the_site_says_so(self, learner, settings):
         settings.LLMREC = {"RECORD_SEARCHES": True}
-        row, is_new = record(learner, InteractionInput("searched", query=" a\x00b " + "x" * 600))
-        assert (is_new, row.resource, row.query) == (True, None, ("ab " + "x" * 600)[:500])
+        row, is_new = record(learner, InteractionInput("searched", query=" a\x00b\ud800" + "x" * 600))
+        assert (is_new, row.resource, row.query) == (True, None, ("ab?" + "x" * 600)[:500])
 
     @pytest.mark.parametrize(
         ("given", "field"),
@@ -222,10 +222,19 @@ class TestMany:
         assert unknown.value.field == "interactions[3].resource_key"
         assert not Interaction.objects.exists()
 
-    def test_a_long_event_id_is_refused(self, learner):
+    @pytest.mark.parametrize("event_id", ["x" * 300, "a\x00b", "a\ud800"])
+    def test_an_event_id_that_cannot_be_kept_is_refused(self, learner, event_id):
         with pytest.raises(InvalidInteraction) as failure:
-            record_many(learner, [one(event_id="x" * 300)])
+            record_many(learner, [one(event_id=event_id)])
         assert failure.value.field == "interactions[0].event_id"
+
+
+@pytest.mark.parametrize("source", ["", "x" * 65])
+def test_a_source_that_cannot_be_kept_is_refused(learner, source):
+    for call in (lambda: record(learner, one(), source=source), lambda: record_many(learner, [one()], source=source)):
+        with pytest.raises(InvalidInteraction) as failure:
+            call()
+        assert failure.value.field == "source"
 
 
 def test_the_signal_names_the_new_rows(learner):

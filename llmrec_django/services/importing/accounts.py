@@ -125,11 +125,12 @@ class LearnerFinder:
         for name in ids:
             try:
                 key = field.to_python(name)
-                self._users().filter(pk=key).query  # noqa: B018  (a number too large for the column raises here)
             except (ValidationError, ValueError, OverflowError):
                 continue
+            if isinstance(key, int) and abs(key) >= 2**63:  # no column holds it, and the database would complain
+                continue
             # "007" is not account 7: the text must be the key's own.
-            if str(key) == name or str(key).replace("-", "") == name:
+            if name.lower() in (str(key), str(key).replace("-", "")):
                 wanted[name] = key
         there = set(self._users().filter(pk__in=set(wanted.values())).values_list("pk", flat=True))
         return {name: key for name, key in wanted.items() if key in there}

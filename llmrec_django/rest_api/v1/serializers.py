@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import ISO_8601, serializers
 
 from llmrec_django.models import Resource
@@ -36,6 +37,13 @@ class FiniteField(serializers.FloatField):
     def to_representation(self, value: Any) -> float:  # type: ignore[override]
         # JSON has no NaN; a list must not fail for a number that nobody needs.
         return float(value) if math.isfinite(value) else 0.0
+
+
+class MomentField(serializers.DateTimeField):
+    """An aware time, also on sites with USE_TZ = False; one that comes without a zone is in the site's."""
+
+    def default_timezone(self) -> Any:
+        return timezone.get_current_timezone()
 
 
 class Component(serializers.Serializer):
@@ -118,7 +126,7 @@ class InteractionSerializer(StrictSerializer):
     verb = serializers.CharField(max_length=32, help_text="viewed, clicked, bookmarked, rated, dismissed, searched.")
     resource_key = serializers.CharField(max_length=255, required=False, default="", trim_whitespace=False)
     value = serializers.FloatField(required=False, allow_null=True, default=None, help_text="The rating, with rated.")
-    occurred_at = serializers.DateTimeField(
+    occurred_at = MomentField(
         required=False,
         allow_null=True,
         default=None,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import EmptyResultSet
+from django.db import connections, transaction
 from django.db.models import CharField, Q
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -158,8 +160,14 @@ def _row_check(elsewhere: dict[int, QuerySet[Any]]) -> Callable[[Sequence[int]],
                 found.add(pk)
         for content_type, keys in wanted.items():
             if keys:
-                rows = elsewhere[content_type].filter(pk__in=list(keys)).values_list("pk", flat=True)
-                found.update(keys[str(key)] for key in rows)
+                found.update(keys[key] for key in _present(elsewhere[content_type], list(keys)))
         return found
 
     return visible
+
+
+def _present(rows: QuerySet[Any], keys: list[str]) -> list[str]:
+    """Return which primary keys are among the host's `rows`; an error leaves the host's transaction intact."""
+    guard = transaction.atomic(using=rows.db) if connections[rows.db].in_atomic_block else nullcontext()
+    with guard:
+        return [str(key) for key in rows.filter(pk__in=keys).values_list("pk", flat=True)]

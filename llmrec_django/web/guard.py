@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 
 from llmrec_django.conf import conf
-from llmrec_django.models import Resource
 from llmrec_django.types import RecommendationResult
 
 if TYPE_CHECKING:
@@ -49,9 +48,15 @@ def shown(compute: Callable[[], RecommendationResult], *, what: str) -> Recommen
 
 
 def savepoint() -> AbstractContextManager[Any]:
-    """Return a savepoint when a transaction is open, so that an error of ours does not doom it."""
-    using = router.db_for_read(Resource)
-    return transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext()
+    """Return a savepoint in every open transaction, so that an error of ours dooms none of the host's.
+
+    In every one: `visible_to` reads the host's tables, which may be in another database than ours.
+    """
+    stack = ExitStack()
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            stack.enter_context(transaction.atomic(using=connection.alias))
+    return stack
 
 
 def log_failure(what: str, exc: BaseException) -> None:

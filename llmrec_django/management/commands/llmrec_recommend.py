@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from llmrec_django.conf import resolve_tenant
 from llmrec_django.exceptions import LLMRecError
 from llmrec_django.services import batch
+from llmrec_django.services.spaces import tables_exist
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -34,6 +35,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["k"] < 1:
             raise CommandError(f"Cannot write lists of length {options['k']}. -k must be at least 1.")
+        if not tables_exist():
+            raise CommandError("Cannot recommend: this app's tables need PostgreSQL with pgvector. See llmrec_doctor.")
         tenant = options["tenant"] or resolve_tenant()
         total = batch.count_learners(tenant) if options["users"] == "all" else None
         self.is_talkative = options["verbosity"] >= 1 and options["output"] != "-"

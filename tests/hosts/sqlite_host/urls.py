@@ -1,0 +1,9 @@
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/", include("llmrec_django.rest_api.urls")),
+    path("llmrec/", include("llmrec_django.urls")),
+    path("", include("tests.hosts.school.urls")),
+]

@@ -172,7 +172,7 @@ def join_pieces(vectors: Float32Matrix, owners: NDArray[np.intp], weights: NDArr
     if not (np.isfinite(lengths).all() and (lengths > 0).all()):
         raise EncoderError(
             "Cannot use the encoder's vectors. At least one is zero or holds numbers that are not finite. "
-            'If its dtype is "float16", use "bfloat16" or "float32".'
+            "If the model runs in float16, use bfloat16 or float32."
         )
     return np.asarray(vectors / lengths, dtype=np.float32)
 

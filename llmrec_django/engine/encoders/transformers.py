@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tempfile
 import threading
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ from llmrec_django.engine.encoders.model_files import (
     is_reference,
     read_model_folder,
 )
+from llmrec_django.engine.encoders.onnx import OnnxEncoder
 from llmrec_django.exceptions import EncoderError, EncoderUnavailable, LLMRecError
 
 if TYPE_CHECKING:
@@ -106,7 +109,7 @@ class TransformersEncoder(Encoder):
         self._batch_tokens = batch_tokens
         self._chunk_overlap = chunk_overlap
         self._lock = threading.Lock()
-        self._loaded: _LoadedModel | None = None
+        self._loaded: _LoadedModel | OnnxEncoder | None = None
 
     @cached_property
     def encoder_id(self) -> str:
@@ -136,8 +139,7 @@ class TransformersEncoder(Encoder):
         """Read from the model's config; the weights are not loaded."""
         if self._dimension is not None:
             return self._dimension
-        folder = self._loaded.folder if self._loaded else read_model_folder(self._find(weights=False))
-        return folder.dimension
+        return read_model_folder(self._find(weights=False)).dimension
 
     def encode_documents(self, texts: Sequence[str]) -> Float32Matrix:
         """Embed texts of resources; see the base class."""
@@ -157,89 +159,152 @@ class TransformersEncoder(Encoder):
             return [str(exc)]
         return []
 
+    def export_onnx(self, folder: Any, *, quantize: bool = False) -> None:
+        """Write model, tokenizer and options to `folder` for `OnnxEncoder`, all or nothing.
+
+        Args:
+            folder: Need not exist; what it held is replaced.
+            quantize: Weights as 8-bit integers. Always so when this encoder's dtype is "int8".
+
+        Raises:
+            EncoderError: the model cannot be exported.
+        """
+        from llmrec_django.engine.encoders.onnx_export import write_export
+        from llmrec_django.engine.encoders.torch_model import build_module
+
+        settled = self._settle()
+        tokenizer = _load_tokenizer(settled.folder)
+        module = build_module(
+            settled.folder, pooling=settled.pooling, dimension=settled.dimension, dtype="float32", device="cpu"
+        )
+        write_export(
+            Path(folder),
+            module=module,
+            tokenizer=tokenizer.backend_tokenizer,
+            options={
+                "encoder_id": self.encoder_id,
+                "dimension": settled.dimension,
+                "pooling": settled.pooling,
+                "query_prefix": settled.query_prefix,
+                "document_prefix": settled.document_prefix,
+                "max_tokens": settled.max_tokens,
+                "chunk_overlap": self._chunk_overlap,
+                "lowercase": settled.folder.lowercase,
+                "pad_id": int(tokenizer.pad_token_id or 0),
+            },
+            quantize=quantize or self._dtype == "int8",
+            n_tokens=min(len(tokenizer), module.model.get_input_embeddings().num_embeddings),
+        )
+
     def _find(self, *, weights: bool = True) -> Path:
         return find_model(self._model, self._revision, weights=weights)
+
+    def _settle(self) -> _Settled:
+        """Settle every option: what was given comes first, then what the folder says."""
+        folder = read_model_folder(self._find())
+        if self._dimension is not None and self._dimension > folder.dimension:
+            raise EncoderError(
+                f"Cannot keep {self._dimension} numbers of each vector. The model in {str(folder.path)!r} makes "
+                f"{folder.dimension}. Lower the option dimension."
+            )
+        return _Settled(
+            folder=folder,
+            pooling=self._pooling or folder.pooling or "mean",
+            query_prefix=folder.query_prefix if self._query_prefix is None else self._query_prefix,
+            document_prefix=folder.document_prefix if self._document_prefix is None else self._document_prefix,
+            max_tokens=self._max_tokens or folder.max_tokens or 512,
+            dimension=self._dimension or folder.dimension,
+        )
 
     def _encode(self, texts: Sequence[str], *, is_query: bool) -> Float32Matrix:
         if not len(texts):
             return np.empty((0, self.dimension), dtype=np.float32)
         loaded = self._load()
-        return embed_texts(
-            texts,
-            windows=loaded.windows,
-            prefix=loaded.query_prefix if is_query else loaded.document_prefix,
-            forward=loaded.forward,
-            batch_tokens=lambda: loaded.batch_tokens,
-            dimension=loaded.dimension,
-            pad_id=loaded.pad_id,
-        )
+        if isinstance(loaded, OnnxEncoder):
+            return loaded.encode_queries(texts) if is_query else loaded.encode_documents(texts)
+        return loaded.encode(texts, is_query=is_query)
 
-    def _load(self) -> _LoadedModel:
+    def _load(self) -> _LoadedModel | OnnxEncoder:
         with self._lock:
             if self._loaded is None:
-                folder = read_model_folder(self._find())
-                self._loaded = _LoadedModel(
-                    folder,
-                    pooling=self._pooling or folder.pooling or "mean",
-                    query_prefix=folder.query_prefix if self._query_prefix is None else self._query_prefix,
-                    document_prefix=(
-                        folder.document_prefix if self._document_prefix is None else self._document_prefix
-                    ),
-                    max_tokens=self._max_tokens or folder.max_tokens or 512,
-                    dimension=self._dimension,
-                    dtype=self._dtype,
-                    device=self._device,
-                    batch_tokens=self._batch_tokens,
-                    chunk_overlap=self._chunk_overlap,
-                )
+                if self._dtype == "int8":
+                    self._loaded = self._load_quantised()
+                else:
+                    self._loaded = _LoadedModel(
+                        self._settle(),
+                        dtype=self._dtype,
+                        device=self._device,
+                        batch_tokens=self._batch_tokens,
+                        chunk_overlap=self._chunk_overlap,
+                    )
             return self._loaded
+
+    def _load_quantised(self) -> OnnxEncoder:
+        # torch's own dynamic quantisation is deprecated; ONNX Runtime's is as fast and keeps more neighbours.
+        threads = require("torch", extra="worker").get_num_threads()
+        with tempfile.TemporaryDirectory(prefix="llmrec_int8_") as scratch:
+            folder = Path(scratch) / "export"
+            self.export_onnx(folder)
+            encoder = OnnxEncoder(folder, threads=threads, batch_tokens=self._batch_tokens or _CPU_BATCH_TOKENS)
+            encoder.load()
+        return encoder
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A model's folder and the options that shape its vectors, each decided."""
+
+    folder: ModelFolder
+    pooling: str
+    query_prefix: str
+    document_prefix: str
+    max_tokens: int
+    dimension: int
 
 
 class _LoadedModel:
-    """A model in memory, with every option settled."""
+    """A model in memory."""
 
     def __init__(
-        self,
-        folder: ModelFolder,
-        *,
-        pooling: str,
-        query_prefix: str,
-        document_prefix: str,
-        max_tokens: int,
-        dimension: int | None,
-        dtype: str,
-        device: str,
-        batch_tokens: int | None,
-        chunk_overlap: int,
+        self, settled: _Settled, *, dtype: str, device: str, batch_tokens: int | None, chunk_overlap: int
     ) -> None:
         from llmrec_django.engine.encoders.torch_model import build_module
 
-        if dimension is not None and dimension > folder.dimension:
-            raise EncoderError(
-                f"Cannot keep {dimension} numbers of each vector. The model in {str(folder.path)!r} makes "
-                f"{folder.dimension}. Lower the option dimension."
-            )
         self._torch = require("torch", extra="worker")
-        self.folder = folder
-        self.query_prefix = query_prefix
-        self.document_prefix = document_prefix
-        self.dimension = dimension or folder.dimension
+        self._settled = settled
         self.device = _choose_device(self._torch, device)
         self.batch_tokens = batch_tokens or (_CPU_BATCH_TOKENS if self.device == "cpu" else _GPU_BATCH_TOKENS)
-        tokenizer = _load_tokenizer(folder)
-        self.pad_id = int(tokenizer.pad_token_id or 0)
-        self.windows = TokenWindows(
-            tokenizer.backend_tokenizer, max_tokens=max_tokens, overlap=chunk_overlap, lowercase=folder.lowercase
+        tokenizer = _load_tokenizer(settled.folder)
+        self._pad_id = int(tokenizer.pad_token_id or 0)
+        self._windows = TokenWindows(
+            tokenizer.backend_tokenizer,
+            max_tokens=settled.max_tokens,
+            overlap=chunk_overlap,
+            lowercase=settled.folder.lowercase,
         )
-        self._module = build_module(folder, pooling=pooling, dimension=self.dimension, dtype=dtype, device=self.device)
+        self._module = build_module(
+            settled.folder, pooling=settled.pooling, dimension=settled.dimension, dtype=dtype, device=self.device
+        )
 
-    def forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Float32Matrix:
+    def encode(self, texts: Sequence[str], *, is_query: bool) -> Float32Matrix:
+        """Embed texts; float32 [n, d], rows of unit length."""
+        return embed_texts(
+            texts,
+            windows=self._windows,
+            prefix=self._settled.query_prefix if is_query else self._settled.document_prefix,
+            forward=self._forward,
+            batch_tokens=lambda: self.batch_tokens,
+            dimension=self._settled.dimension,
+            pad_id=self._pad_id,
+        )
+
+    def _forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Float32Matrix:
         """Run one batch; where a GPU's memory does not hold it, in halves, and smaller ones from then on."""
         torch = self._torch
         try:
             with torch.inference_mode():
                 vectors = self._module(torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device))
-                return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
+                return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
         except torch.OutOfMemoryError as exc:
             if len(ids) == 1:
                 raise EncoderUnavailable(
@@ -251,7 +316,7 @@ class _LoadedModel:
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
         middle = len(ids) // 2
-        return np.concatenate([self.forward(ids[:middle], mask[:middle]), self.forward(ids[middle:], mask[middle:])])
+        return np.concatenate([self._forward(ids[:middle], mask[:middle]), self._forward(ids[middle:], mask[middle:])])
 
 
 def _choose_device(torch: Any, device: str) -> str:

@@ -6,11 +6,17 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.functional import lazy
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.models import LearnerProfile, Placement, Resource
 from llmrec_django.services.importing import values
 from llmrec_django.services.importing.report import RowProblem
+
+
+# A model's own fields are labelled so by Django; ours share their words.
+_label = lazy(capfirst, str)
 
 
 class WordListField(forms.CharField):
@@ -56,10 +62,10 @@ class AddressField(forms.CharField):
 
 
 class ResourceForm(forms.ModelForm):
-    authors = WordListField(label=_("authors"))
-    keywords = WordListField(label=_("keywords"))
-    url = AddressField(label=_("address"))
-    image = AddressField(label=_("image address"))
+    authors = WordListField(label=_label(_("authors")))
+    keywords = WordListField(label=_label(_("keywords")))
+    url = AddressField(label=_label(_("address")))
+    image = AddressField(label=_label(_("image address")))
 
     class Meta:
         model = Resource
@@ -74,8 +80,8 @@ class ResourceForm(forms.ModelForm):
 
 
 class LearnerProfileForm(forms.ModelForm):
-    interests = WordListField(label=_("interests"))
-    languages = WordListField(label=_("languages"))
+    interests = WordListField(label=_label(_("interests")))
+    languages = WordListField(label=_label(_("languages")))
 
     class Meta:
         model = LearnerProfile
@@ -87,8 +93,8 @@ class LearnerProfileForm(forms.ModelForm):
 
 
 class PlacementForm(forms.ModelForm):
-    kinds = WordListField(label=_("kinds"), help_text=_("Separated by commas. Empty: all kinds."))
-    languages = WordListField(label=_("languages"), help_text=_("Separated by commas. Empty: the learner's."))
+    kinds = WordListField(label=_label(_("kinds")), help_text=_("Separated by commas. Empty: all kinds."))
+    languages = WordListField(label=_label(_("languages")), help_text=_("Separated by commas. Empty: the learner's."))
 
     class Meta:
         model = Placement

@@ -14,7 +14,6 @@ from llmrec_django.models import LearnerProfile, Placement, Resource
 from llmrec_django.services.importing import values
 from llmrec_django.services.importing.report import RowProblem
 
-
 # A model's own fields are labelled so by Django; ours share their words.
 _label = lazy(capfirst, str)
 

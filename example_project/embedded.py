@@ -106,11 +106,7 @@ class EmbeddedPostgres:
             self._presence.close()
             self._presence = None
             with self._users_file() as users:
-                try:
-                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return
-                if self._postmaster_runs():
+                if _lock_within(users, seconds=0.5) and self._postmaster_runs():
                     self._run("pg_ctl", "-D", str(self.cluster), "-m", "fast", "-w", "stop")
 
     def ensure_database(self, name: str) -> None:
@@ -313,6 +309,20 @@ def tail(path: Path, lines: int) -> str:
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
     except OSError:
         return ""
+
+
+def _lock_within(file: IO[str], seconds: float) -> bool:
+    """Lock a file for this process alone; wait a moment for one that is just ending."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
 
 
 def _let_pass_through(*paths: Path) -> None:

@@ -64,3 +64,6 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 ROOT_URLCONF = "tests.urls"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Tests that want a nudge switch it on; the others leave no thread behind that looks for a broker.
+LLMREC = {"CELERY": False}

@@ -89,7 +89,7 @@ class Migration(migrations.Migration):
                 ('tenant', models.CharField(default='default', max_length=64, verbose_name='tenant')),
                 ('key', models.CharField(help_text='Stable name of the resource for clients, unique in its tenant.', max_length=255, verbose_name='key')),
                 ('object_id', models.CharField(blank=True, editable=False, max_length=255, verbose_name='object id')),
-                ('title', models.CharField(max_length=1000, verbose_name='title')),
+                ('title', models.CharField(blank=True, max_length=1000, verbose_name='title')),
                 ('description', models.TextField(blank=True, verbose_name='description')),
                 ('body', models.TextField(blank=True, help_text='Read by the encoder only (a transcript, say); never shown.', verbose_name='further text')),
                 ('translations', models.JSONField(blank=True, default=dict, help_text='Title and description by language, as {"zh-hans": {"title": "…", "description": "…"}}.', verbose_name='translations')),
@@ -303,7 +303,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='interaction',
-            constraint=models.UniqueConstraint(fields=('learner', 'source', 'event_id'), name='llmrec_interaction_event_unique'),
+            constraint=models.UniqueConstraint(fields=('source', 'event_id', 'learner'), name='llmrec_interaction_event_unique'),
         ),
         migrations.AddConstraint(
             model_name='interaction',

@@ -92,7 +92,7 @@ class InteractionQuerySet(LLMRecQuerySet):
 
 
 class Interaction(LLMRecModel):
-    """One thing a learner did. Rows are added and forgotten, never changed.
+    """One thing a learner did. A row of a host's activity model follows that row; others never change.
 
     .. pii: what a learner did, and the words they searched for where the site keeps them
     .. pii_types: other
@@ -127,7 +127,7 @@ class Interaction(LLMRecModel):
         verbose_name = _("interaction")
         verbose_name_plural = _("interactions")
         constraints = [
-            models.UniqueConstraint(fields=["learner", "source", "event_id"], name="llmrec_interaction_event_unique"),
+            models.UniqueConstraint(fields=["source", "event_id", "learner"], name="llmrec_interaction_event_unique"),
             models.CheckConstraint(
                 condition=Q(resource__isnull=False) | Q(verb="searched"), name="llmrec_interaction_has_resource"
             ),

@@ -91,7 +91,7 @@ class Resource(LLMRecModel):
     # Text, because a host's keys may be integers or UUIDs.
     object_id = models.CharField(_("object id"), max_length=255, blank=True, editable=False)
 
-    title = models.CharField(_("title"), max_length=1000)
+    title = models.CharField(_("title"), max_length=1000, blank=True)
     description = models.TextField(_("description"), blank=True)
     body = models.TextField(
         _("further text"), blank=True, help_text=_("Read by the encoder only (a transcript, say); never shown.")

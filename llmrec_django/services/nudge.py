@@ -12,13 +12,16 @@ import atexit
 import logging
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
 
 from llmrec_django.conf import conf
 from llmrec_django.models import Resource
 from llmrec_django.models.base import is_supported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -44,47 +47,6 @@ def nudge_embedding() -> None:
     alias = router.db_for_write(Resource)
     if is_supported(alias):
         transaction.on_commit(_nudger.wake, using=alias, robust=True)
-
-
-class Nudger:
-    """A flag and a thread that publishes it."""
-
-    def __init__(self) -> None:
-        self._reset()
-
-    def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._wanted = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def wake(self) -> None:
-        """Set the flag; start the thread if it is not running in this process."""
-        self._wanted.set()
-        if self._thread is None or not self._thread.is_alive():
-            with self._lock:
-                if self._thread is None or not self._thread.is_alive():
-                    self._thread = threading.Thread(target=self._run, name="llmrec-nudge", daemon=True)
-                    self._thread.start()
-
-    def _run(self) -> None:
-        pause = FIRST_PAUSE_S
-        sleeper = threading.Event()
-        while True:
-            self._wanted.wait()
-            sleeper.wait(COALESCE_S)
-            self._wanted.clear()
-            if publish():
-                pause = FIRST_PAUSE_S
-                continue
-            self._wanted.set()
-            sleeper.wait(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
-
-    def flush(self) -> None:
-        """Publish what is still wanted, once; for a short command that ends before the thread has woken."""
-        if self._wanted.is_set():
-            self._wanted.clear()
-            publish()
 
 
 def publish() -> bool:
@@ -114,6 +76,48 @@ def _timeouts(connection: Any) -> dict[str, Any]:
     if str(connection.transport_cls).startswith(("amqp", "pyamqp")):
         return {"read_timeout": TIMEOUT_S, "write_timeout": TIMEOUT_S}
     return {}
+
+
+class Nudger:
+    """A flag and a thread that publishes it."""
+
+    def __init__(self, publish: Callable[[], bool] = publish) -> None:
+        self._publish = publish
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        """Set the flag; start the thread if it is not running in this process."""
+        self._wanted.set()
+        if self._thread is None or not self._thread.is_alive():
+            with self._lock:
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._run, name="llmrec-nudge", daemon=True)
+                    self._thread.start()
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE_S
+        sleeper = threading.Event()
+        while True:
+            self._wanted.wait()
+            sleeper.wait(COALESCE_S)
+            self._wanted.clear()
+            if self._publish():
+                pause = FIRST_PAUSE_S
+                continue
+            self._wanted.set()
+            sleeper.wait(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    def flush(self) -> None:
+        """Publish what is still wanted, once; for a short command that ends before the thread has woken."""
+        if self._wanted.is_set():
+            self._wanted.clear()
+            self._publish()
 
 
 _nudger = Nudger()

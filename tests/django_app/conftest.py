@@ -3,6 +3,7 @@ import pytest
 from llmrec_django.services import encoders
 
 HASHING = {
+    "CELERY": False,
     "ENCODERS": {
         "default": {"BACKEND": "llmrec_django.testing.HashingEncoder", "OPTIONS": {"dimension": 64}},
         "other": {"BACKEND": "llmrec_django.testing.HashingEncoder", "OPTIONS": {"dimension": 32}},

@@ -3,7 +3,8 @@
 import pytest
 
 from llmrec_django.models import Resource
-from llmrec_django.retrieval.candidates import word_terms
+from llmrec_django.retrieval.candidates import word_terms, words
+from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.services import embedding
 from llmrec_django.services.search import search
 from llmrec_django.services.similar import similar
@@ -62,7 +63,6 @@ def test_similar_of_two_resources_with_the_same_text_finds_the_other(catalogue):
     ("query", "first"),
     [
         ("bread", "cook"),
-        ("mach learn", "ml"),
         ("机器学习", "ml-zh"),
         ("统计", "stat"),
         ("AI", "ml"),
@@ -71,6 +71,11 @@ def test_similar_of_two_resources_with_the_same_text_finds_the_other(catalogue):
 )
 def test_words_are_found_in_english_and_chinese(catalogue, query, first):
     assert keys(search(query))[0] == first
+
+
+def test_words_match_as_prefixes_and_all_of_them_beat_some(catalogue):
+    found = words("mach learn", eligible(Audience("default")), 10)
+    assert [pk for pk, _ in found] == [catalogue["ml"].pk, catalogue["dl"].pk]
 
 
 def test_meaning_finds_what_shares_no_prefix_query(catalogue):

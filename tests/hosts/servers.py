@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from tests.settings import DATABASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def database(name: str, **changes: Any) -> dict[str, Any]:
@@ -12,3 +16,27 @@ def database(name: str, **changes: Any) -> dict[str, Any]:
     server: dict[str, Any] = DATABASES["default"]
     full = f"{server['TEST']['NAME']}_{name}"
     return {**server, "NAME": full, "TEST": {"NAME": f"{full}_tests"}, **changes}
+
+
+def connect(name: str = "postgres") -> Any:
+    """Return an autocommit connection to a database of the server, as the role of the test run."""
+    import psycopg
+
+    server = DATABASES["default"]
+    options = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
+    given = {option: server[key] for option, key in options.items() if server.get(key)}
+    return psycopg.connect(dbname=name, autocommit=True, **given)
+
+
+@contextmanager
+def empty_database(name: str) -> Iterator[dict[str, Any]]:
+    """Make the database that `database(name)` names, yield that entry, and drop the database afterwards."""
+    entry = database(name)
+    full = entry["NAME"]
+    with connect() as server:
+        server.execute(f'DROP DATABASE IF EXISTS "{full}" WITH (FORCE)')
+        server.execute(f'CREATE DATABASE "{full}"')
+        try:
+            yield entry
+        finally:
+            server.execute(f'DROP DATABASE IF EXISTS "{full}" WITH (FORCE)')

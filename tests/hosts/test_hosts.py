@@ -7,11 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
 
-from tests.hosts.servers import database
+from tests.hosts.servers import connect, database, empty_database
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.hosts
@@ -39,42 +37,6 @@ def manage(host, *arguments, expect=0, **environment):
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def server():
-    """An autocommit connection to the server's `postgres` database."""
-    settings = database("any")
-    options = {
-        "host": settings.get("HOST"),
-        "port": settings.get("PORT") or None,
-        "user": settings.get("USER"),
-        "password": settings.get("PASSWORD") or None,
-    }
-    with psycopg.connect(dbname="postgres", autocommit=True, **options) as connection:
-        yield connection
-
-
-@pytest.fixture
-def made(server):
-    """Return a function that makes an empty database of a host by its short name; all are dropped afterwards."""
-    names = []
-
-    def make(name, owner=None):
-        full = database(name)["NAME"]
-        names.append(full)
-        server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(full)))
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(full)))
-        return full
-
-    yield make
-    for full in names:
-        server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(full)))
-
-
-def connect(server, name):
-    """An autocommit connection to another database of the same server, as the same role."""
-    return psycopg.connect(f"{server.info.dsn} dbname={name}", password=server.info.password, autocommit=True)
-
-
 def test_a_developer_on_sqlite_is_not_disturbed(tmp_path):
     said = manage("sqlite_host", "check", "--fail-level", "ERROR")
     assert "llmrec_django.W001" in said
@@ -88,50 +50,54 @@ def test_a_developer_on_sqlite_is_not_disturbed(tmp_path):
     assert "OK" in manage("sqlite_host", "test", "tests.hosts.sqlite_host")
 
 
-def test_a_site_without_any_optional_package_works_by_commands(made):
-    made("plain")
-    manage("plain_host", "check", "--fail-level", "WARNING")
-    manage("plain_host", "makemigrations", "--check", "--dry-run")
-    manage("plain_host", "migrate")
-    said = manage("plain_host", "llmrec_doctor")
-    assert "pgvector" in said
-    assert "OK" in manage("plain_host", "test", "--no-input", "tests.hosts.plain_host")
+def test_a_site_without_any_optional_package_works_by_commands():
+    with empty_database("plain"):
+        manage("plain_host", "check", "--fail-level", "WARNING")
+        manage("plain_host", "makemigrations", "--check", "--dry-run")
+        manage("plain_host", "migrate")
+        said = manage("plain_host", "llmrec_doctor")
+        assert "pgvector" in said
+        assert "OK" in manage("plain_host", "test", "--no-input", "tests.hosts.plain_host")
 
 
-def test_a_site_with_two_databases_keeps_them_apart(made):
-    made("site"), made("recommendations")
-    manage("two_databases_host", "check", "--database", "default", "--database", "llmrec", "--fail-level", "WARNING")
-    manage("two_databases_host", "makemigrations", "--check", "--dry-run")
-    manage("two_databases_host", "migrate")
-    manage("two_databases_host", "migrate", "--database", "llmrec")
-    said = manage("two_databases_host", "llmrec_doctor")
-    assert "alias 'llmrec'" in said
-    assert "OK" in manage("two_databases_host", "test", "--no-input", "tests.hosts.two_databases_host")
+def test_a_site_with_two_databases_keeps_them_apart():
+    with empty_database("site"), empty_database("recommendations"):
+        manage(
+            "two_databases_host", "check", "--database", "default", "--database", "llmrec", "--fail-level", "WARNING"
+        )
+        manage("two_databases_host", "makemigrations", "--check", "--dry-run")
+        manage("two_databases_host", "migrate")
+        manage("two_databases_host", "migrate", "--database", "llmrec")
+        said = manage("two_databases_host", "llmrec_doctor")
+        assert "alias 'llmrec'" in said
+        assert "OK" in manage("two_databases_host", "test", "--no-input", "tests.hosts.two_databases_host")
 
 
-def test_a_site_that_does_everything_its_own_way_is_respected(made):
-    made("strict")
-    manage("strict_host", "check", "--fail-level", "WARNING")
-    manage("strict_host", "makemigrations", "--check", "--dry-run")
-    manage("strict_host", "migrate")
-    assert "OK" in manage("strict_host", "test", "--no-input", "tests.hosts.strict_host")
+def test_a_site_that_does_everything_its_own_way_is_respected():
+    with empty_database("strict"):
+        manage("strict_host", "check", "--fail-level", "WARNING")
+        manage("strict_host", "makemigrations", "--check", "--dry-run")
+        manage("strict_host", "migrate")
+        assert "OK" in manage("strict_host", "test", "--no-input", "tests.hosts.strict_host")
 
 
 class TestARoleThatMayNotCreateExtensions:
-    ROLE = f"{database('bare')['TEST']['NAME']}_role"
+    ROLE = f"{database('bare')['NAME']}_role"
     PASSWORD = "tests only"
 
     @pytest.fixture
-    def bare(self, server, made):
-        name = made("bare")
-        role = sql.Identifier(self.ROLE)
-        server.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(role))
-        server.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(self.PASSWORD)))
-        with connect(server, name) as admin:
-            admin.execute(sql.SQL("GRANT USAGE, CREATE ON SCHEMA public TO {}").format(role))
-            yield admin
-            admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(role))
-        server.execute(sql.SQL("DROP ROLE {}").format(role))
+    def bare(self):
+        """A connection of an administrator to the database in which the role may do little."""
+        with connect() as server, empty_database("bare") as entry:
+            server.execute(f'DROP ROLE IF EXISTS "{self.ROLE}"')
+            server.execute(f"CREATE ROLE \"{self.ROLE}\" LOGIN PASSWORD '{self.PASSWORD}'")
+            try:
+                with connect(entry["NAME"]) as admin:
+                    admin.execute(f'GRANT USAGE, CREATE ON SCHEMA public TO "{self.ROLE}"')
+                    yield admin
+                    admin.execute(f'DROP OWNED BY "{self.ROLE}" CASCADE')
+            finally:
+                server.execute(f'DROP ROLE "{self.ROLE}"')
 
     def manage(self, *arguments, **options):
         return manage("bare_host", *arguments, BARE_ROLE=self.ROLE, BARE_PASSWORD=self.PASSWORD, **options)

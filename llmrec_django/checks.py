@@ -83,7 +83,6 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "INDEX_EF_SEARCH": (lambda value: is_whole(value) and 1 <= value <= 1000, "a whole number from 1 to 1000"),
     "RETIRED_SPACE_DAYS": (lambda value: is_number(value) and value >= 0, "a number of days of at least 0"),
     "STATEMENT_TIMEOUT_MS": COUNT,
-    "QUERY_TIMEOUT_MS": COUNT,
     "QUEUES": (lambda value: is_map(value, is_text), "a dict of queue names by purpose"),
     "CELERY": FLAG,
     "VERBS": (lambda value: isinstance(value, dict), "a dict of verbs"),

@@ -63,8 +63,6 @@ DEFAULTS: dict[str, Any] = {
     "RETIRED_SPACE_DAYS": 7,
     # Milliseconds one candidate query may run before the fallback list is served; 0: no limit.
     "STATEMENT_TIMEOUT_MS": 2000,
-    # Milliseconds a search may wait for a remote encoder before it goes on with words only.
-    "QUERY_TIMEOUT_MS": 300,
     # Celery queues by purpose. Start a worker with `-Q` and these names, or name queues you already have.
     "QUEUES": {"embed": "llmrec.embed", "default": "llmrec.default"},
     # Nudge the workers through Celery after a save. False: run `llmrec_embed` from cron instead.

@@ -40,8 +40,8 @@ def search(
 ) -> RecommendationResult:
     """Return up to `k` eligible resources that match the words or the meaning of `query`, best first.
 
-    Meaning needs a query encoder for the active space (its ONNX export, or an HTTP encoder that answers within
-    LLMREC["QUERY_TIMEOUT_MS"]); without one, words alone. An empty query finds nothing.
+    Meaning needs a query encoder for the active space (its ONNX export, or an HTTP encoder that answers within its
+    `query_timeout_s`); without one, words alone. An empty query finds nothing.
     """
     query = " ".join(query.replace("\x00", " ").split())[:LONGEST_QUERY]
     if not conf.ENABLED or not query or not tables_exist() or k < 1:

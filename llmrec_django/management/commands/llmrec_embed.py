@@ -62,6 +62,9 @@ class Command(BaseCommand):
         )
         for space in report.activated:
             self._say(f"Vector space {space} now serves.")
+        # The sweep of the workers does this too; a site without Celery has only this command.
+        if purged := spaces.purge_retired():
+            self._say(f"Retired vector spaces deleted: {purged}.")
         if report.failed:
             raise CommandError(f"{report.failed} resources could not be embedded; the admin lists them with the cause.")
 

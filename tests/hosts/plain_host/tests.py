@@ -6,14 +6,17 @@ import io
 import json
 import sys
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.test import TestCase
+from django.utils import timezone
 
 from llmrec_django import api
-from llmrec_django.models import Interaction, LearnerProfile, Resource, ResourceVector
+from llmrec_django.conf import conf
+from llmrec_django.models import Interaction, LearnerProfile, Resource, ResourceVector, VectorSpace
 from llmrec_django.services import nudge
 from llmrec_django.types import InteractionInput
 from tests.hosts.school.models import Course, Enrolment
@@ -70,6 +73,15 @@ class WithoutExtrasTests(TestCase):
         command("llmrec_forget", "--user", "ann")
         assert not LearnerProfile.objects.exists()
         command("llmrec_prune")
+
+    def test_a_space_retired_long_ago_is_deleted_without_a_worker(self):
+        command("llmrec_embed")
+        old = VectorSpace.objects.create(
+            encoder="gone", encoder_id="gone", recipe="1", dimension=3, status=VectorSpace.Status.RETIRED,
+            retired_at=timezone.now() - timedelta(days=conf.RETIRED_SPACE_DAYS + 1),
+        )  # fmt: skip
+        assert "Retired vector spaces deleted: 1." in command("llmrec_embed")
+        assert not VectorSpace.objects.filter(pk=old.pk).exists()
 
     def test_pages_show_lists(self):
         command("llmrec_embed")

@@ -22,7 +22,9 @@ class Command(BaseCommand):
         parser.add_argument("--enqueue", action="store_true", help="Only ask the Celery workers to do it.")
         parser.add_argument("--limit", type=int, help="Embed at most so many resources in each space.")
         parser.add_argument(
-            "--export", action="store_true", help="Write the query encoder for web processes again, even if it is there."
+            "--export",
+            action="store_true",
+            help="Write the query encoder for web processes again, even if it is there.",
         )
         parser.add_argument("--dry-run", action="store_true", help="Only say what is pending.")
 

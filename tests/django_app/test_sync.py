@@ -557,5 +557,5 @@ def test_two_processes_that_sync_one_row_make_one_resource():
         thread.start()
     for thread in threads:
         thread.join()
-    assert not errors
+    assert errors == []
     assert Resource.objects.count() == 1

@@ -39,8 +39,6 @@ def test_a_backend_that_is_no_encoder_is_refused(path):
 def test_a_backend_whose_package_is_missing_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "needy_backend.py").write_text("import not_installed_at_all\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(
-        MissingDependency, match=r'not_installed_at_all.*pip install "llmrec_django\[worker\]"'
-    ):
+    with pytest.raises(MissingDependency, match=r'not_installed_at_all.*pip install "llmrec_django\[worker\]"'):
         build_encoder(EncoderSpec("needy", "needy_backend.Needy"))
     sys.modules.pop("needy_backend", None)

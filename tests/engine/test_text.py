@@ -60,10 +60,7 @@ def test_compose_text_follows_the_recipe():
 
 
 def test_compose_text_says_nothing_twice():
-    assert (
-        compose_text("Algebra", "<b>algebra</b>", ["Algebra"], {"fr": {"title": "Algebra"}}, "ALGEBRA")
-        == "Algebra"
-    )
+    assert compose_text("Algebra", "<b>algebra</b>", ["Algebra"], {"fr": {"title": "Algebra"}}, "ALGEBRA") == "Algebra"
 
 
 def test_compose_text_of_nothing_is_empty():

@@ -125,8 +125,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('strength', models.FloatField(default=1.0, help_text='1 is a hard requirement, less is advice.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='strength')),
-                ('requires', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='unlocks', to='llmrec_django.resource')),
-                ('resource', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prerequisites', to='llmrec_django.resource')),
+                ('requires', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='unlocks', to='llmrec_django.resource', verbose_name='requires')),
+                ('resource', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prerequisites', to='llmrec_django.resource', verbose_name='learning resource')),
             ],
             options={
                 'verbose_name': 'prerequisite',
@@ -163,8 +163,8 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('relation', models.CharField(choices=[('teaches', 'teaches'), ('assesses', 'assesses'), ('requires', 'requires')], default='teaches', max_length=16, verbose_name='relation')),
                 ('strength', models.FloatField(default=1.0, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='strength')),
-                ('competency', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='resource_links', to='llmrec_django.competency')),
-                ('resource', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='competency_links', to='llmrec_django.resource')),
+                ('competency', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='resource_links', to='llmrec_django.competency', verbose_name='competency')),
+                ('resource', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='competency_links', to='llmrec_django.resource', verbose_name='learning resource')),
             ],
             options={
                 'verbose_name': 'competency of a resource',
@@ -203,8 +203,8 @@ class Migration(migrations.Migration):
                 ('content_hash', models.CharField(max_length=32, verbose_name='content hash')),
                 ('text_hash', models.CharField(max_length=32, verbose_name='hash of the encoded text')),
                 ('embedded_at', models.DateTimeField(auto_now=True, verbose_name='embedded')),
-                ('resource', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='vectors', to='llmrec_django.resource')),
-                ('space', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='vectors', to='llmrec_django.vectorspace')),
+                ('resource', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='vectors', to='llmrec_django.resource', verbose_name='learning resource')),
+                ('space', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='vectors', to='llmrec_django.vectorspace', verbose_name='vector space')),
             ],
             options={
                 'verbose_name': 'resource vector',
@@ -219,8 +219,8 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('vector', pgvector.django.vector.VectorField(verbose_name='vector')),
                 ('content_hash', models.CharField(max_length=32, verbose_name='content hash')),
-                ('learner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='vectors', to='llmrec_django.learnerprofile')),
-                ('space', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='profile_vectors', to='llmrec_django.vectorspace')),
+                ('learner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='vectors', to='llmrec_django.learnerprofile', verbose_name='learner')),
+                ('space', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='profile_vectors', to='llmrec_django.vectorspace', verbose_name='vector space')),
             ],
             options={
                 'verbose_name': 'profile vector',
@@ -239,8 +239,8 @@ class Migration(migrations.Migration):
                 ('lease_until', models.DateTimeField(help_text='A failed one is tried again after this.', verbose_name='lease until')),
                 ('attempts', models.PositiveIntegerField(default=0, verbose_name='attempts')),
                 ('error', models.TextField(blank=True, verbose_name='error')),
-                ('resource', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='embedding_claims', to='llmrec_django.resource')),
-                ('space', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='claims', to='llmrec_django.vectorspace')),
+                ('resource', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='embedding_claims', to='llmrec_django.resource', verbose_name='learning resource')),
+                ('space', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='claims', to='llmrec_django.vectorspace', verbose_name='vector space')),
             ],
             options={
                 'verbose_name': 'embedding in progress or failed',

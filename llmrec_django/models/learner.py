@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import MD5, Cast, Concat
+from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.models.base import LLMRecManager, LLMRecModel, LLMRecQuerySet, host_foreign_key
@@ -32,7 +33,9 @@ class LearnerProfile(LLMRecModel):
 
     goals = models.TextField(_("goals"), blank=True, help_text=_("What the learner wants to be able to do."))
     interests = models.JSONField(_("interests"), default=list, blank=True)
-    level = models.CharField(_("level"), max_length=16, blank=True, choices=Resource.Level.choices)
+    level = models.CharField(
+        pgettext_lazy("of a learner", "level"), max_length=16, blank=True, choices=Resource.Level.choices
+    )
     languages = models.JSONField(_("languages"), default=list, blank=True)
     minutes_per_week = models.PositiveIntegerField(_("minutes available per week"), null=True, blank=True)
 
@@ -77,12 +80,37 @@ class LearnerProfile(LLMRecModel):
         ]
 
     def __str__(self) -> str:
-        return f"user {self.user_id}" if self.user_id is not None else f"visitor {self.visitor_key}"
+        if self.user_id is not None:
+            return gettext("user %(id)s") % {"id": self.user_id}
+        return gettext("visitor %(key)s") % {"key": self.visitor_key}
 
     @property
     def text(self) -> str:
         """What an encoder sees of this learner: goals and interests, never a name."""
         return "\n".join(part for part in (self.goals.strip(), ", ".join(map(str, self.interests))) if part)
+
+
+# So that they are in the catalogue of translations; LLMREC["VERBS"] says which verbs there are.
+COMMON_VERBS = (
+    pgettext_lazy("verb", "viewed"),
+    pgettext_lazy("verb", "clicked"),
+    pgettext_lazy("verb", "bookmarked"),
+    pgettext_lazy("verb", "rated"),
+    pgettext_lazy("verb", "enrolled"),
+    pgettext_lazy("verb", "progressed"),
+    pgettext_lazy("verb", "completed"),
+    pgettext_lazy("verb", "passed"),
+    pgettext_lazy("verb", "failed"),
+    pgettext_lazy("verb", "borrowed"),
+    pgettext_lazy("verb", "purchased"),
+    pgettext_lazy("verb", "dismissed"),
+    pgettext_lazy("verb", "searched"),
+)
+
+
+def verb_label(verb: str) -> str:
+    """Return a verb in the active language; the verb itself where no catalogue has it (with the context "verb")."""
+    return pgettext("verb", verb)
 
 
 class InteractionQuerySet(LLMRecQuerySet):
@@ -138,4 +166,4 @@ class Interaction(LLMRecModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.learner_id} {self.verb} {self.resource_id}"
+        return f"{self.learner_id} {verb_label(self.verb)} {self.resource_id}"

@@ -6,6 +6,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from llmrec_django.models.base import LLMRecManager, LLMRecModel, LLMRecQuerySet
 
@@ -26,7 +27,7 @@ class Placement(LLMRecModel):
     title = models.CharField(_("title"), max_length=200, blank=True, help_text=_("Heading shown above the list."))
     enabled = models.BooleanField(_("enabled"), default=True)
     size = models.PositiveSmallIntegerField(
-        _("size"), default=10, validators=[MinValueValidator(1), MaxValueValidator(100)]
+        pgettext_lazy("of a list", "size"), default=10, validators=[MinValueValidator(1), MaxValueValidator(100)]
     )
     kinds = models.JSONField(_("kinds"), default=list, blank=True, help_text=_("Empty: all kinds."))
     languages = models.JSONField(_("languages"), default=list, blank=True, help_text=_("Empty: the learner's."))

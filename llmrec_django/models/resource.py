@@ -8,7 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import MD5, Cast, Concat
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext, gettext_noop, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.models.base import LLMRecManager, LLMRecModel, LLMRecQuerySet, host_foreign_key
@@ -57,6 +57,18 @@ class SearchVector(models.Func):
 
 
 SEPARATOR = Value("\x1f")
+
+# So that they are in the catalogue of translations; other kinds are as good.
+COMMON_KINDS = (
+    gettext_noop("course"),
+    gettext_noop("lesson"),
+    gettext_noop("module"),
+    gettext_noop("video"),
+    gettext_noop("article"),
+    gettext_noop("book"),
+    gettext_noop("paper"),
+    gettext_noop("exercise"),
+)
 
 
 class ResourceQuerySet(LLMRecQuerySet):
@@ -187,6 +199,11 @@ class Resource(LLMRecModel):
         """The description in the active language, where there is one."""
         return self._localised("description") or self.description
 
+    @property
+    def kind_label(self) -> str:
+        """The kind in the active language; a site names its own kinds in its own catalogue of translations."""
+        return kind_label(self.kind)
+
     def _localised(self, field: str) -> str:
         language = (get_language() or "").lower()
         if not self.translations or not language:
@@ -196,6 +213,11 @@ class Resource(LLMRecModel):
             if isinstance(entry, dict) and entry.get(field):
                 return str(entry[field])
         return ""
+
+
+def kind_label(kind: str) -> str:
+    """Return a kind in the active language; the kind itself where no catalogue has it."""
+    return gettext(kind) if kind else ""
 
 
 class Competency(LLMRecModel):
@@ -231,8 +253,12 @@ class ResourceCompetency(LLMRecModel):
         ASSESSES = "assesses", _("assesses")
         REQUIRES = "requires", _("requires")
 
-    resource = models.ForeignKey(Resource, models.CASCADE, related_name="competency_links")
-    competency = models.ForeignKey(Competency, models.CASCADE, related_name="resource_links")
+    resource = models.ForeignKey(
+        Resource, models.CASCADE, related_name="competency_links", verbose_name=_("learning resource")
+    )
+    competency = models.ForeignKey(
+        Competency, models.CASCADE, related_name="resource_links", verbose_name=_("competency")
+    )
     relation = models.CharField(_("relation"), max_length=16, choices=Relation.choices, default=Relation.TEACHES)
     strength = models.FloatField(
         _("strength"), default=1.0, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)]
@@ -253,7 +279,7 @@ class ResourceCompetency(LLMRecModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.resource_id} {self.relation} {self.competency_id}"
+        return f"{self.resource_id} {self.get_relation_display()} {self.competency_id}"
 
 
 class Prerequisite(LLMRecModel):
@@ -262,8 +288,12 @@ class Prerequisite(LLMRecModel):
     .. no_pii:
     """
 
-    resource = models.ForeignKey(Resource, models.CASCADE, related_name="prerequisites")
-    requires = models.ForeignKey(Resource, models.CASCADE, related_name="unlocks")
+    resource = models.ForeignKey(
+        Resource, models.CASCADE, related_name="prerequisites", verbose_name=_("learning resource")
+    )
+    requires = models.ForeignKey(
+        Resource, models.CASCADE, related_name="unlocks", verbose_name=pgettext_lazy("of a resource", "requires")
+    )
     strength = models.FloatField(
         _("strength"),
         default=1.0,
@@ -285,4 +315,7 @@ class Prerequisite(LLMRecModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.resource_id} needs {self.requires_id}"
+        return gettext("%(resource)s needs %(requires)s") % {
+            "resource": self.resource_id,
+            "requires": self.requires_id,
+        }

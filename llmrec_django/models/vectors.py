@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from pgvector.django import VectorField
 
@@ -37,7 +38,7 @@ class VectorSpace(LLMRecModel):
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.BUILDING)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     activated_at = models.DateTimeField(_("activated"), null=True, blank=True)
-    retired_at = models.DateTimeField(_("retired"), null=True, blank=True)
+    retired_at = models.DateTimeField(pgettext_lazy("when", "retired"), null=True, blank=True)
 
     objects = LLMRecManager.from_queryset(VectorSpaceQuerySet)()
 
@@ -71,8 +72,10 @@ class ResourceVector(LLMRecModel):
     .. no_pii:
     """
 
-    resource = models.ForeignKey(Resource, models.CASCADE, related_name="vectors")
-    space = models.ForeignKey(VectorSpace, models.CASCADE, related_name="vectors", db_index=False)
+    resource = models.ForeignKey(Resource, models.CASCADE, related_name="vectors", verbose_name=_("learning resource"))
+    space = models.ForeignKey(
+        VectorSpace, models.CASCADE, related_name="vectors", verbose_name=_("vector space"), db_index=False
+    )
     # No dimension: spaces of all dimensions share the column, each with a partial index of its own.
     vector = VectorField(_("vector"))
     content_hash = models.CharField(_("content hash"), max_length=32)
@@ -87,7 +90,10 @@ class ResourceVector(LLMRecModel):
         constraints = [models.UniqueConstraint(fields=["space", "resource"], name="llmrec_resource_vector_unique")]
 
     def __str__(self) -> str:
-        return f"resource {self.resource_id} in space {self.space_id}"
+        return gettext("resource %(resource)s in space %(space)s") % {
+            "resource": self.resource_id,
+            "space": self.space_id,
+        }
 
 
 class ProfileVector(LLMRecModel):
@@ -98,8 +104,10 @@ class ProfileVector(LLMRecModel):
     .. pii_retirement: local_api
     """
 
-    learner = models.ForeignKey(LearnerProfile, models.CASCADE, related_name="vectors")
-    space = models.ForeignKey(VectorSpace, models.CASCADE, related_name="profile_vectors", db_index=False)
+    learner = models.ForeignKey(LearnerProfile, models.CASCADE, related_name="vectors", verbose_name=_("learner"))
+    space = models.ForeignKey(
+        VectorSpace, models.CASCADE, related_name="profile_vectors", verbose_name=_("vector space"), db_index=False
+    )
     vector = VectorField(_("vector"))
     content_hash = models.CharField(_("content hash"), max_length=32)
 
@@ -111,7 +119,10 @@ class ProfileVector(LLMRecModel):
         constraints = [models.UniqueConstraint(fields=["space", "learner"], name="llmrec_profile_vector_unique")]
 
     def __str__(self) -> str:
-        return f"learner {self.learner_id} in space {self.space_id}"
+        return gettext("learner %(learner)s in space %(space)s") % {
+            "learner": self.learner_id,
+            "space": self.space_id,
+        }
 
 
 class EmbeddingClaim(LLMRecModel):
@@ -128,8 +139,12 @@ class EmbeddingClaim(LLMRecModel):
         FAILED = "failed", _("failed")
         EMPTY = "empty", _("no text")
 
-    resource = models.ForeignKey(Resource, models.CASCADE, related_name="embedding_claims")
-    space = models.ForeignKey(VectorSpace, models.CASCADE, related_name="claims", db_index=False)
+    resource = models.ForeignKey(
+        Resource, models.CASCADE, related_name="embedding_claims", verbose_name=_("learning resource")
+    )
+    space = models.ForeignKey(
+        VectorSpace, models.CASCADE, related_name="claims", verbose_name=_("vector space"), db_index=False
+    )
     state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.WORKING)
     content_hash = models.CharField(_("content hash"), max_length=32)
     token = models.CharField(_("claim token"), max_length=32)
@@ -145,4 +160,8 @@ class EmbeddingClaim(LLMRecModel):
         constraints = [models.UniqueConstraint(fields=["space", "resource"], name="llmrec_claim_unique")]
 
     def __str__(self) -> str:
-        return f"{self.state}: resource {self.resource_id} in space {self.space_id}"
+        return gettext("%(state)s: resource %(resource)s in space %(space)s") % {
+            "state": self.get_state_display(),
+            "resource": self.resource_id,
+            "space": self.space_id,
+        }

@@ -57,6 +57,8 @@ def test_a_site_without_any_optional_package_works_by_commands():
         manage("plain_host", "migrate")
         said = manage("plain_host", "llmrec_doctor")
         assert "pgvector" in said
+        manage("plain_host", "migrate", "llmrec_django", "zero")
+        manage("plain_host", "migrate")
         assert "OK" in manage("plain_host", "test", "--no-input", "tests.hosts.plain_host")
 
 
@@ -71,6 +73,13 @@ def test_a_site_with_two_databases_keeps_them_apart():
         said = manage("two_databases_host", "llmrec_doctor")
         assert "alias 'llmrec'" in said
         assert "OK" in manage("two_databases_host", "test", "--no-input", "tests.hosts.two_databases_host")
+
+
+def test_a_site_that_reads_from_a_replica_writes_nothing_there():
+    with empty_database("replica"):
+        manage("replica_host", "check", "--fail-level", "WARNING")
+        manage("replica_host", "migrate")
+        assert "A day has passed." in manage("replica_host", "shell", "-c", "import tests.hosts.replica_host.day")
 
 
 def test_a_site_that_does_everything_its_own_way_is_respected():

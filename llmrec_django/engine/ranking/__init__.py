@@ -1,5 +1,6 @@
 from llmrec_django.engine.ranking.fusion import reciprocal_rank_fusion
 from llmrec_django.engine.ranking.history import history_vector
 from llmrec_django.engine.ranking.mmr import mmr_order
+from llmrec_django.engine.ranking.topk import rank_top_k, tie_keys
 
-__all__ = ["history_vector", "mmr_order", "reciprocal_rank_fusion"]
+__all__ = ["history_vector", "mmr_order", "rank_top_k", "reciprocal_rank_fusion", "tie_keys"]

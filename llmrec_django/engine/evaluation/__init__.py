@@ -1,0 +1,1 @@
+"""How good lists are, measured without fooling oneself."""

@@ -21,6 +21,8 @@ _label = lazy(capfirst, str)
 class WordListField(forms.CharField):
     """A JSON list of strings, edited as "one, two"; an entry with a comma in it makes it "Doe, Jane; Roe, Max"."""
 
+    default_error_messages = {"invalid": _("At most 200 entries of 255 characters fit.")}
+
     def __init__(self, **options: Any) -> None:
         options.setdefault("required", False)
         options.setdefault("help_text", _("Separated by commas, or by semicolons if an entry holds a comma."))
@@ -39,7 +41,7 @@ class WordListField(forms.CharField):
         try:
             return values.words({"list": value}, "list", commas=True)
         except RowProblem as problem:
-            raise ValidationError(str(problem)) from problem
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from problem
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool((initial or []) != self.to_python(data))
@@ -47,6 +49,10 @@ class WordListField(forms.CharField):
 
 class AddressField(forms.CharField):
     """An http(s) address or a path on this site. Anything else (javascript:) would run when a learner clicks."""
+
+    default_error_messages = {
+        "invalid": _("An address must begin with http://, https:// or / and have at most 2000 characters.")
+    }
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("required", False)
@@ -57,13 +63,13 @@ class AddressField(forms.CharField):
         try:
             return values.address({"address": value}, "address")
         except RowProblem as problem:
-            raise ValidationError(str(problem)) from problem
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from problem
 
 
 class ResourceForm(forms.ModelForm):
     authors = WordListField(label=_label(_("authors")))
     keywords = WordListField(label=_label(_("keywords")))
-    url = AddressField(label=_label(_("address")))
+    url = AddressField(label=_label(_("web address")))
     image = AddressField(label=_label(_("image address")))
 
     class Meta:
@@ -75,7 +81,9 @@ class ResourceForm(forms.ModelForm):
         try:
             return values.translations(self.cleaned_data, "translations")
         except RowProblem as problem:
-            raise ValidationError(str(problem)) from problem
+            raise ValidationError(
+                _('Each entry must look like {"zh-hans": {"title": "…", "description": "…"}}.'), code="invalid"
+            ) from problem
 
 
 class LearnerProfileForm(forms.ModelForm):

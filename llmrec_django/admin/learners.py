@@ -21,6 +21,7 @@ from llmrec_django.admin.base import LargeTablePaginator, LLMRecModelAdmin, Read
 from llmrec_django.admin.forms import LearnerProfileForm
 from llmrec_django.conf import conf
 from llmrec_django.models import Interaction, LearnerProfile
+from llmrec_django.models.learner import verb_label
 from llmrec_django.services import privacy
 from llmrec_django.services.importing.accounts import load_accounts
 
@@ -143,7 +144,7 @@ class VerbFilter(admin.SimpleListFilter):
     parameter_name = "verb"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in sorted(conf.VERBS)]
+        return [(name, verb_label(name)) for name in sorted(conf.VERBS)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(verb=self.value()) if self.value() else queryset
@@ -152,7 +153,7 @@ class VerbFilter(admin.SimpleListFilter):
 @admin.register(Interaction)
 class InteractionAdmin(ReadOnlyModelAdmin):
     paginator = LargeTablePaginator
-    list_display = ("occurred_at", "account", "verb", "resource", "value", "source")
+    list_display = ("occurred_at", "account", "did", "resource", "value", "source")
     list_filter = (VerbFilter, "occurred_at")
     list_select_related = ("learner", "resource")
     search_fields = ("=resource__key", "=learner__visitor_key", "=event_id")
@@ -168,3 +169,7 @@ class InteractionAdmin(ReadOnlyModelAdmin):
     @admin.display(description=_("learner"))
     def account(self, obj: Interaction) -> str:
         return account_name(obj.learner)
+
+    @admin.display(description=_("verb"), ordering="verb")
+    def did(self, obj: Interaction) -> str:
+        return verb_label(obj.verb)

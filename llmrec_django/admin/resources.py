@@ -14,13 +14,14 @@ from django.urls import NoReverseMatch, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.module_loading import import_string
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django import api
 from llmrec_django.admin.base import LargeTablePaginator, LLMRecModelAdmin
 from llmrec_django.admin.forms import ResourceForm
 from llmrec_django.models import Competency, Prerequisite, Resource, ResourceCompetency
+from llmrec_django.models.resource import kind_label
 from llmrec_django.services import pending
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
 SIMILAR_SHOWN = 20
 STATE_LABELS = {
-    "done": _("done"),
-    "pending": _("pending"),
-    "working": _("in progress"),
-    "failed": _("failed"),
-    "empty": _("no text"),
+    "done": pgettext_lazy("embedding", "done"),
+    "pending": pgettext_lazy("embedding", "pending"),
+    "working": pgettext_lazy("embedding", "in progress"),
+    "failed": pgettext_lazy("embedding", "failed"),
+    "empty": pgettext_lazy("embedding", "no text"),
 }
 
 
@@ -45,6 +46,14 @@ class EmbeddingStateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(embedding_state=self.value()) if self.value() in STATE_LABELS else queryset
+
+
+class KindFilter(admin.AllValuesFieldListFilter):
+    """Shows kinds in the reader's language."""
+
+    def choices(self, changelist: Any) -> Any:
+        for choice in super().choices(changelist):
+            yield {**choice, "display": kind_label(str(choice["display"]))}
 
 
 class CompetencyInline(admin.TabularInline):
@@ -72,8 +81,8 @@ def _import_export_mixins() -> tuple[type, ...]:
 class ResourceAdmin(*_import_export_mixins(), LLMRecModelAdmin):  # type: ignore[misc]
     form = ResourceForm
     paginator = LargeTablePaginator
-    list_display = ("name", "kind", "language", "published", "embedding", "updated_at")
-    list_filter = ("published", EmbeddingStateFilter, "kind", "language", "level")
+    list_display = ("name", "kind_name", "language", "published", "embedding", "updated_at")
+    list_filter = ("published", EmbeddingStateFilter, ("kind", KindFilter), "language", "level")
     search_fields = ("key", "title", "publisher")
     search_help_text = _("Key, title or publisher.")
     ordering = ("-pk",)
@@ -102,6 +111,10 @@ class ResourceAdmin(*_import_export_mixins(), LLMRecModelAdmin):  # type: ignore
     @admin.display(description=_("title"), ordering="title")
     def name(self, obj: Resource) -> str:
         return str(obj)
+
+    @admin.display(description=_("kind"), ordering="kind")
+    def kind_name(self, obj: Resource) -> str:
+        return obj.kind_label
 
     @admin.display(description=_("embedding"))
     def embedding(self, obj: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.base import LargeTablePaginator, ReadOnlyModelAdmin
@@ -49,7 +49,7 @@ class VectorSpaceAdmin(ReadOnlyModelAdmin):
     def n_vectors(self, obj: Any) -> int:
         return int(obj.count_vectors)
 
-    @admin.display(description=_("failed"))
+    @admin.display(description=pgettext_lazy("embedding", "failed"))
     def n_failed(self, obj: Any) -> int:
         return int(obj.count_failed)
 
@@ -59,7 +59,11 @@ class VectorSpaceAdmin(ReadOnlyModelAdmin):
 
     @admin.display(description=_("index"))
     def index(self, obj: VectorSpace) -> Any:
-        names = {"valid": _("present"), "invalid": _("broken"), "none": _("none: every search is exact")}
+        names = {
+            "valid": pgettext_lazy("index", "present"),
+            "invalid": pgettext_lazy("index", "broken"),
+            "none": pgettext_lazy("index", "none: every search is exact"),
+        }
         return names[spaces.index_state(obj)]
 
     @admin.action(description=_("Let it serve (the one that serves now is retired)"), permissions=["manage"])
@@ -71,11 +75,16 @@ class VectorSpaceAdmin(ReadOnlyModelAdmin):
         self.log_many(request, [space], gettext("Activated."))
         self.message_user(request, gettext("%(space)s serves now.") % {"space": space})
         state = pending.counts(space)
-        if state["pending"] or state["working"]:
+        waiting = state["pending"] + state["working"]
+        if waiting:
             self.message_user(
                 request,
-                gettext("%(n)d resources have no vector in it yet and are left out of its lists.")
-                % {"n": state["pending"] + state["working"]},
+                ngettext(
+                    "%(n)d resource has no vector in it yet and is left out of its lists.",
+                    "%(n)d resources have no vector in it yet and are left out of its lists.",
+                    waiting,
+                )
+                % {"n": waiting},
                 messages.WARNING,
             )
 
@@ -84,8 +93,9 @@ class VectorSpaceAdmin(ReadOnlyModelAdmin):
         for space in queryset:
             try:
                 spaces.retire(space)
-            except ValueError as exc:
-                self.message_user(request, str(exc), messages.ERROR)
+            except ValueError:
+                text = gettext("Cannot retire %(space)s: it serves now. Let another one serve first.")
+                self.message_user(request, text % {"space": space}, messages.ERROR)
                 continue
             self.log_many(request, [space], gettext("Retired."))
             self.message_user(request, gettext("%(space)s is retired.") % {"space": space})

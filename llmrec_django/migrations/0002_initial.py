@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
                 ('language', models.CharField(blank=True, help_text='Language tag such as en or zh-hans.', max_length=35, verbose_name='language')),
                 ('level', models.CharField(blank=True, choices=[('beginner', 'Beginner'), ('intermediate', 'Intermediate'), ('advanced', 'Advanced')], max_length=16, verbose_name='level')),
                 ('duration_minutes', models.PositiveIntegerField(blank=True, null=True, verbose_name='duration in minutes')),
-                ('url', models.CharField(blank=True, max_length=2000, verbose_name='address')),
+                ('url', models.CharField(blank=True, max_length=2000, verbose_name='web address')),
                 ('license', models.CharField(blank=True, max_length=255, verbose_name='licence')),
                 ('image', models.CharField(blank=True, max_length=2000, verbose_name='image address')),
                 ('extra', models.JSONField(blank=True, default=dict, verbose_name='extra')),
@@ -233,7 +233,7 @@ class Migration(migrations.Migration):
             name='EmbeddingClaim',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('working', 'working'), ('failed', 'failed'), ('empty', 'no text')], default='working', max_length=16, verbose_name='state')),
+                ('state', models.CharField(choices=[('working', 'in progress'), ('failed', 'failed'), ('empty', 'no text')], default='working', max_length=16, verbose_name='state')),
                 ('content_hash', models.CharField(max_length=32, verbose_name='content hash')),
                 ('token', models.CharField(max_length=32, verbose_name='claim token')),
                 ('lease_until', models.DateTimeField(help_text='A failed one is tried again after this.', verbose_name='lease until')),
@@ -251,15 +251,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='learnerprofile',
-            constraint=models.UniqueConstraint(condition=models.Q(('user__isnull', False)), fields=('tenant', 'user'), name='llmrec_profile_user_unique'),
+            constraint=models.UniqueConstraint(condition=models.Q(('user__isnull', False)), fields=('tenant', 'user'), name='llmrec_profile_user_unique', violation_error_message='This account has a profile in this tenant already.'),
         ),
         migrations.AddConstraint(
             model_name='learnerprofile',
-            constraint=models.UniqueConstraint(condition=models.Q(('visitor_key__isnull', False)), fields=('tenant', 'visitor_key'), name='llmrec_profile_visitor_unique'),
+            constraint=models.UniqueConstraint(condition=models.Q(('visitor_key__isnull', False)), fields=('tenant', 'visitor_key'), name='llmrec_profile_visitor_unique', violation_error_message='This visitor key has a profile in this tenant already.'),
         ),
         migrations.AddConstraint(
             model_name='learnerprofile',
-            constraint=models.CheckConstraint(condition=models.Q(('user__isnull', False), ('visitor_key__isnull', False), _connector='OR'), name='llmrec_profile_has_identity'),
+            constraint=models.CheckConstraint(condition=models.Q(('user__isnull', False), ('visitor_key__isnull', False), _connector='OR'), name='llmrec_profile_has_identity', violation_error_message='A learner needs an account or a visitor key.'),
         ),
         migrations.AddIndex(
             model_name='resource',
@@ -279,7 +279,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='resource',
-            constraint=models.CheckConstraint(condition=models.Q(('available_from__isnull', True), ('available_until__isnull', True), ('available_until__gt', models.F('available_from')), _connector='OR'), name='llmrec_resource_dates_ordered'),
+            constraint=models.CheckConstraint(condition=models.Q(('available_from__isnull', True), ('available_until__isnull', True), ('available_until__gt', models.F('available_from')), _connector='OR'), name='llmrec_resource_dates_ordered', violation_error_message='The end must be later than the beginning.'),
         ),
         migrations.AddConstraint(
             model_name='prerequisite',
@@ -287,7 +287,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='prerequisite',
-            constraint=models.CheckConstraint(condition=models.Q(('resource', models.F('requires')), _negated=True), name='llmrec_prerequisite_not_itself'),
+            constraint=models.CheckConstraint(condition=models.Q(('resource', models.F('requires')), _negated=True), name='llmrec_prerequisite_not_itself', violation_error_message='A resource cannot require itself.'),
         ),
         migrations.AddConstraint(
             model_name='prerequisite',

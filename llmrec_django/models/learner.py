@@ -67,15 +67,21 @@ class LearnerProfile(LLMRecModel):
         verbose_name_plural = _("learner profiles")
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant", "user"], condition=Q(user__isnull=False), name="llmrec_profile_user_unique"
+                fields=["tenant", "user"],
+                condition=Q(user__isnull=False),
+                name="llmrec_profile_user_unique",
+                violation_error_message=_("This account has a profile in this tenant already."),
             ),
             models.UniqueConstraint(
                 fields=["tenant", "visitor_key"],
                 condition=Q(visitor_key__isnull=False),
                 name="llmrec_profile_visitor_unique",
+                violation_error_message=_("This visitor key has a profile in this tenant already."),
             ),
             models.CheckConstraint(
-                condition=Q(user__isnull=False) | Q(visitor_key__isnull=False), name="llmrec_profile_has_identity"
+                condition=Q(user__isnull=False) | Q(visitor_key__isnull=False),
+                name="llmrec_profile_has_identity",
+                violation_error_message=_("A learner needs an account or a visitor key."),
             ),
         ]
 

@@ -125,7 +125,7 @@ class Resource(LLMRecModel):
     )
     level = models.CharField(_("level"), max_length=16, blank=True, choices=Level.choices)
     duration_minutes = models.PositiveIntegerField(_("duration in minutes"), null=True, blank=True)
-    url = models.CharField(_("address"), max_length=2000, blank=True)
+    url = models.CharField(_("web address"), max_length=2000, blank=True)
     license = models.CharField(_("licence"), max_length=255, blank=True)
     image = models.CharField(_("image address"), max_length=2000, blank=True)
     extra = models.JSONField(_("extra"), default=dict, blank=True)
@@ -179,6 +179,7 @@ class Resource(LLMRecModel):
                 | Q(available_until__isnull=True)
                 | Q(available_until__gt=F("available_from")),
                 name="llmrec_resource_dates_ordered",
+                violation_error_message=_("The end must be later than the beginning."),
             ),
         ]
         indexes = [
@@ -308,7 +309,11 @@ class Prerequisite(LLMRecModel):
         verbose_name_plural = _("prerequisites")
         constraints = [
             models.UniqueConstraint(fields=["resource", "requires"], name="llmrec_prerequisite_unique"),
-            models.CheckConstraint(condition=~Q(resource=F("requires")), name="llmrec_prerequisite_not_itself"),
+            models.CheckConstraint(
+                condition=~Q(resource=F("requires")),
+                name="llmrec_prerequisite_not_itself",
+                violation_error_message=_("A resource cannot require itself."),
+            ),
             models.CheckConstraint(
                 condition=Q(strength__gte=0, strength__lte=1), name="llmrec_prerequisite_strength_range"
             ),

@@ -26,9 +26,9 @@ class VectorSpace(LLMRecModel):
     """
 
     class Status(models.TextChoices):
-        BUILDING = "building", _("building")
-        ACTIVE = "active", _("active")
-        RETIRED = "retired", _("retired")
+        BUILDING = "building", pgettext_lazy("vector space", "building")
+        ACTIVE = "active", pgettext_lazy("vector space", "active")
+        RETIRED = "retired", pgettext_lazy("vector space", "retired")
 
     encoder = models.CharField(_("encoder"), max_length=64, help_text=_("Its name in LLMREC['ENCODERS']."))
     encoder_id = models.CharField(_("encoder id"), max_length=255, help_text=_("Model, revision and options."))
@@ -135,9 +135,9 @@ class EmbeddingClaim(LLMRecModel):
     """
 
     class State(models.TextChoices):
-        WORKING = "working", _("working")
-        FAILED = "failed", _("failed")
-        EMPTY = "empty", _("no text")
+        WORKING = "working", pgettext_lazy("embedding", "in progress")
+        FAILED = "failed", pgettext_lazy("embedding", "failed")
+        EMPTY = "empty", pgettext_lazy("embedding", "no text")
 
     resource = models.ForeignKey(
         Resource, models.CASCADE, related_name="embedding_claims", verbose_name=_("learning resource")

@@ -38,7 +38,7 @@ def test_activate_switches_and_says_what_is_missing(boss, space, second, make_re
     make_resource("a")
     response = act(boss, LIST, "activate", second)
     assert statuses() == {"test@1": "retired", "other@1": "active"}
-    assert "1 resources have no vector" in response.content.decode()
+    assert "1 resource has no vector" in response.content.decode()
 
 
 def test_only_one_space_can_be_chosen_to_serve(boss, space, second):

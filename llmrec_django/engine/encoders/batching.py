@@ -104,14 +104,10 @@ class TokenWindows:
         return head, tail, head + tail or self._tokenizer.encode(" ", add_special_tokens=False).ids or [0]
 
     def _prefix_length(self, prefix: str) -> int:
-        """Count the tokens that the prefix has in common whatever follows it."""
+        """Count the tokens that hold nothing but the prefix."""
         if prefix not in self._prefix_lengths:
-            one, other = (
-                self._tokenizer.encode(text, add_special_tokens=False).ids
-                for text in self._prepare(["a", "中"], prefix)
-            )
-            same = (index for index, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1])
-            self._prefix_lengths[prefix] = next(same, min(len(one), len(other)))
+            encoding = self._tokenizer.encode(self._prepare(["a"], prefix)[0], add_special_tokens=False)
+            self._prefix_lengths[prefix] = sum(end <= len(prefix) for _, end in encoding.offsets)
         return self._prefix_lengths[prefix]
 
 

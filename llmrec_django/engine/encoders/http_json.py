@@ -89,10 +89,14 @@ class JsonService:
 
     def close(self) -> None:
         """Close this thread's connection."""
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            self._local.connection = None
+        local = getattr(self, "_local", None)  # missing where __init__ refused the address
+        connection = getattr(local, "connection", None)
+        if local is not None and connection is not None:
+            local.connection = None
             connection.close()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _exchange(
         self, data: bytes, headers: Mapping[str, str], deadline: float
@@ -117,7 +121,9 @@ class JsonService:
             self._limit(deadline)
         if response.length:
             raise http.client.IncompleteRead(b"", response.length)
-        if response.will_close:
+        will_close = response.will_close
+        response.close()  # its body is read: the connection is free for the next request
+        if will_close:
             self.close()
         return response.status, response.headers.get_content_type(), _seconds(response), b"".join(chunks)
 
@@ -134,6 +140,7 @@ class JsonService:
 
     def _connection(self, deadline: float) -> http.client.HTTPConnection:
         if not self._is_open():
+            self.close()
             timeout = _left(deadline)
             self._local.connection = (
                 http.client.HTTPSConnection(

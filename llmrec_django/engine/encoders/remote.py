@@ -261,10 +261,10 @@ class OpenAICompatibleEncoder(Encoder):
                 vector = np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
             except (binascii.Error, ValueError) as exc:
                 raise self._unusable("It gives an embedding that is neither numbers nor base64") from exc
+        elif isinstance(value, list) and all(type(number) in (int, float) for number in value):
+            vector = np.asarray(value, dtype=np.float64)
         else:
-            vector = np.asarray(value) if isinstance(value, list) and value else np.empty(0)
-            if vector.ndim != 1 or vector.dtype.kind not in "fiu" or not len(vector):
-                raise self._unusable("It gives an embedding that is no list of numbers")
+            raise self._unusable("It gives an embedding that is no list of numbers")
         with np.errstate(over="ignore"):
             vector = vector.astype(np.float32)
         if not len(vector) or not np.isfinite(vector).all() or not vector.any():

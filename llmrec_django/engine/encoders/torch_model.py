@@ -47,6 +47,7 @@ def build_module(folder: ModelFolder, *, pooling: str, dimension: int, dtype: st
         EncoderError: the model is of a kind this app or the installed transformers does not know.
     """
     torch = require("torch", extra="worker")
+    SafetensorError = require("safetensors", extra="worker").SafetensorError  # noqa: N806 - a class
 
     class TextToVector(torch.nn.Module):  # type: ignore[name-defined]
         def __init__(self) -> None:
@@ -65,7 +66,7 @@ def build_module(folder: ModelFolder, *, pooling: str, dimension: int, dtype: st
         raise EncoderUnavailable(
             f"Cannot load the model in {str(folder.path)!r}. {exc} Check that the folder is complete."
         ) from exc
-    except (ValueError, KeyError, RuntimeError, AssertionError) as exc:
+    except (ValueError, KeyError, RuntimeError, AssertionError, SafetensorError) as exc:
         raise EncoderError(
             f"Cannot load the model in {str(folder.path)!r} on device {device!r}. {exc} "
             "Check the device and that the installed transformers knows the model."

@@ -5,7 +5,8 @@ import io
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connections
-from django.test import TestCase
+from django.template.loader import render_to_string
+from django.test import RequestFactory, SimpleTestCase, TestCase
 from django.test.utils import CaptureQueriesContext
 
 from llmrec_django import api
@@ -119,3 +120,29 @@ class TwoDatabasesTests(TestCase):
         assert len(answer["items"]) == 7
         assert self.client.post(f"/admin/auth/user/{self.ann.pk}/delete/", {"post": "yes"}).status_code == 302
         assert not LearnerProfile.objects.filter(pk=profile.pk).exists()
+
+
+class TestsThatTheSiteHadBefore(TestCase):
+    """Written for one database, with Django's guard against queries to any other."""
+
+    databases = {"default"}
+
+    def test_models_are_saved_and_deleted(self):
+        course = Course.objects.create(title="Algebra")
+        ann = User.objects.create_user("ann")
+        Enrolment.objects.create(course=course, user=ann)
+        ann.delete()
+        course.delete()
+        assert not Enrolment.objects.exists()
+
+    def test_pages_are_whole(self):
+        course = Course.objects.create(title="Algebra")
+        self.client.force_login(User.objects.create_user("ann"))
+        for address in ("/", course.get_absolute_url()):
+            self.assertContains(self.client.get(address), "<h1>")
+
+
+class TestsWithoutADatabase(SimpleTestCase):
+    def test_a_page_is_whole(self):
+        html = render_to_string("school/home.html", request=RequestFactory().get("/"))
+        assert "<h1>Welcome</h1>" in html

@@ -1,0 +1,172 @@
+"""The relevance model, top to bottom.
+
+    r_i(u) = softmax_i( S(u) · R(i) )
+
+R(i) = A·f(i) + E(i): the frozen text vector f(i) of a resource through a trained adaptor A, plus a trained delta E(i)
+of bounded length (Pembek et al. 2025, arXiv 2507.19473). Without E(i) the text stands for the resource, so a resource
+saved a minute ago has an R(i) too.
+
+S(u) = T(profile, R(i_1), R(i_2), …) + E(u): a causal transformer over the learner's interactions, oldest first, in the
+manner of SASRec (Kang & McAuley 2018, arXiv 1808.09781) with SwiGLU blocks as in eSASRec (arXiv 2508.06450). Before
+the first interaction stands a pseudo-step that holds the learner's profile text, or nothing: its state is what a
+newcomer is recommended by.
+
+Letters of the shapes: B learners in the batch, L interactions, D embedding size, F text features, N resources, H heads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from llmrec_django.engine.relevance.data import GAP_BUCKETS
+
+if TYPE_CHECKING:
+    from llmrec_django.engine.relevance.config import RelevanceConfig
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + swiglu(norm(x))."""
+
+    def __init__(self, config: RelevanceConfig) -> None:
+        super().__init__()
+        size, hidden = config.embedding_size, config.hidden_size
+        self.heads = config.heads
+        self.attention_norm = nn.LayerNorm(size)
+        self.query_key_value = nn.Linear(size, 3 * size, bias=False)
+        self.attention_out = nn.Linear(size, size, bias=False)
+        self.forward_norm = nn.LayerNorm(size)
+        self.gate_and_value = nn.Linear(size, 2 * hidden, bias=False)
+        self.forward_out = nn.Linear(hidden, size, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, L, D] → [B, L, D]; a position sees itself and what came before."""
+        x = x + self.dropout(self.attention(self.attention_norm(x)))
+        gate, value = self.gate_and_value(self.forward_norm(x)).chunk(2, dim=-1)  # [B, L, hidden] each
+        return x + self.dropout(self.forward_out(functional.silu(gate) * value))
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Causal self-attention. Padding stands on the right, where no real position looks: no mask is needed."""
+        batch, length, size = x.shape
+        heads = self.query_key_value(x).view(batch, length, 3, self.heads, size // self.heads)
+        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)  # [B, H, L, D/H] each
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return self.attention_out(mixed.transpose(1, 2).reshape(batch, length, size))  # [B, L, D]
+
+
+class LearnerTransformer(nn.Module):
+    """T: what S(u) is without E(u). This part alone is exported for serving."""
+
+    def __init__(self, config: RelevanceConfig, n_verbs: int) -> None:
+        super().__init__()
+        size = config.embedding_size
+        self.read = nn.Linear(size, size, bias=False)
+        self.verb = nn.Embedding(n_verbs, size)
+        self.gap = nn.Embedding(GAP_BUCKETS, size)
+        self.value = nn.Linear(2, size, bias=False)
+        self.position = nn.Embedding(config.max_length + 1, size)
+        self.start = nn.Parameter(torch.zeros(size))
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(size)
+        self.apply(_initialise)
+        for block in self.blocks:  # residual branches start small: depth does not inflate x (GPT-2)
+            nn.init.normal_(block.attention_out.weight, std=0.5 / math.sqrt(2 * config.layers * size))
+            nn.init.normal_(block.forward_out.weight, std=0.5 / math.sqrt(2 * config.layers * config.hidden_size))
+
+    def forward(self, resources: Tensor, verbs: Tensor, values: Tensor, gaps: Tensor, profile: Tensor) -> Tensor:
+        """Compute the state after each number of interactions.
+
+        Args:
+            resources: R of the interactions, oldest first; float [B, L, D]; L may be 0; padding on the right.
+            verbs: Codes; int64 [B, L].
+            values: Ratings or progress in [0, 1], NaN for none; float [B, L].
+            gaps: `gap_buckets` of the time since the interaction before; int64 [B, L].
+            profile: A·f of the profile's text, zeros for none; float [B, D].
+
+        Returns:
+            float [B, L + 1, D]: [:, n] is the state after the first n interactions.
+        """
+        known = (~torch.isnan(values)).to(resources.dtype)
+        given = torch.stack([torch.nan_to_num(values) * known, known], dim=-1)  # [B, L, 2]
+        steps = self.read(resources) + self.verb(verbs) + self.gap(gaps) + self.value(given)  # [B, L, D]
+        first = (self.start + self.read(profile)).unsqueeze(1)  # [B, 1, D]
+        x = torch.cat([first, steps], dim=1)
+        x = self.dropout(x + self.position.weight[: x.shape[1]])
+        for block in self.blocks:
+            x = block(x)
+        state: Tensor = self.norm(x)
+        return state
+
+
+class RelevanceModel(nn.Module):
+    """S(u) and R(i) with their trained embeddings.
+
+    Args:
+        config: Sizes.
+        features: `Whitening` of the catalogue's text vectors, float [N, F]; rows of zeros for resources without text.
+        n_verbs: Number of verb codes.
+        n_learners: Learners with an E(u), 0 for none.
+    """
+
+    def __init__(self, config: RelevanceConfig, features: Tensor, n_verbs: int, n_learners: int = 0) -> None:
+        super().__init__()
+        size = config.embedding_size
+        self.config = config
+        self.n_features = features.shape[1]
+        self.register_buffer("features", with_no_text_flag(features))  # [N, F + 1]
+        self.adaptor = nn.Linear(features.shape[1] + 1, size, bias=False)
+        self.delta = nn.Embedding(len(features), size)  # E(i)
+        self.learner = nn.Embedding(n_learners, size) if n_learners else None  # E(u)
+        self.transformer = LearnerTransformer(config, n_verbs)
+        nn.init.normal_(self.adaptor.weight, std=1 / math.sqrt(size))  # A·f is about as long as f: 1
+        nn.init.normal_(self.delta.weight, std=0.5 / math.sqrt(size))
+        if self.learner is not None:
+            nn.init.zeros_(self.learner.weight)
+
+    def resource_vectors(self, rows: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
+        """R(i).
+
+        Args:
+            rows: Which resources, int64 [n]; None for all.
+            kept: Per row, 0 where E(i) is left out and 1 elsewhere, float [n, 1]; None keeps all.
+
+        Returns:
+            float [n, D].
+        """
+        features, delta = self.features, self.delta.weight
+        if rows is not None:
+            features, delta = features[rows], self.delta(rows)
+        delta = bounded(delta, self.config.delta_bound)
+        vectors: Tensor = self.adaptor(features) + (delta if kept is None else delta * kept)
+        return vectors
+
+    def profile_vectors(self, profile: Tensor) -> Tensor:
+        """A·f of profile texts, float [B, F] → [B, D]; zeros for a row of zeros."""
+        has_text = (profile != 0).any(dim=-1, keepdim=True)
+        vectors: Tensor = self.adaptor(with_no_text_flag(profile)) * has_text
+        return vectors
+
+
+def with_no_text_flag(features: Tensor) -> Tensor:
+    """Append a column that is 1 where a row has no text, so that A learns a vector for those: [n, F] → [n, F + 1]."""
+    no_text = (features == 0).all(dim=-1, keepdim=True).to(features.dtype)
+    return torch.cat([features, no_text], dim=-1)
+
+
+def bounded(vectors: Tensor, bound: float) -> Tensor:
+    """Shorten rows smoothly so that none is as long as `bound`; short rows stay nearly as they are."""
+    squared = vectors.square().sum(dim=-1, keepdim=True)
+    return vectors * torch.rsqrt(1 + squared / bound**2)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=1 / math.sqrt(module.in_features))
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.2 / math.sqrt(module.embedding_dim))

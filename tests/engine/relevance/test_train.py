@@ -1,0 +1,179 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from llmrec_django.engine.interactions import InteractionLog
+from llmrec_django.engine.relevance.scoring import learner_vectors, mean_ndcg, target_ranks
+from llmrec_django.engine.relevance.train import Validation, fit
+
+
+def split(log):
+    held = log.take_last(1)
+    return log.drop_last(1), Validation(held.learners.astype(np.int64), held.resources.astype(np.int64))
+
+
+def no_text(log, width=8):
+    return np.zeros((log.n_resources, width), np.float32)
+
+
+def test_learns_what_follows_what(cycle, small):
+    train, validation = split(cycle)
+    result = fit(small, train, no_text(train), validation=validation)
+    assert result.ndcg > 0.95
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+    # Popularity, the best that can be done without the order, is far behind.
+    ranks = target_ranks(result.model, train, validation.learners, validation.targets)
+    assert (ranks == 1).mean() > 0.9
+
+
+def test_learns_who_likes_what(checkerboard, small):
+    train, validation = split(checkerboard)
+    result = fit(small, train, no_text(train), validation=validation)
+    states = learner_vectors(result.model, train, validation.learners)
+    scores = states @ result.model.resource_vectors().detach().numpy().T
+    even = scores[:, 0::2].mean(axis=1) > scores[:, 1::2].mean(axis=1)
+    assert (even == (validation.learners % 2 == 0)).mean() > 0.97
+
+
+def test_a_resource_without_interactions_is_ranked_by_its_text(checkerboard, small):
+    """Text says even or odd. Resources 22 and 23 are new: nobody in training met them."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(scale=0.3, size=(24, 8)).astype(np.float32)
+    features[:, 0] = np.where(np.arange(24) % 2 == 0, 1, -1)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    known = checkerboard.take(checkerboard.resources < 22)
+    result = fit(small, known, features, epochs=15)
+    assert result.model.delta.weight[22:].norm(dim=1).max() < 4
+    states = learner_vectors(result.model, known, np.arange(200))
+    text_only = result.model.resource_vectors(kept=torch.zeros(24, 1)).detach().numpy()
+    prefers_even = states @ text_only[22] > states @ text_only[23]
+    assert (prefers_even == (np.arange(200) % 2 == 0)).mean() > 0.95
+
+
+def test_a_profile_steers_a_newcomer(checkerboard, small):
+    """Learners' profiles tell their taste; a newcomer has a profile and nothing else."""
+    profiles = np.zeros((200, 8), np.float32)
+    profiles[0::2, 0], profiles[1::2, 0] = 1, -1
+    config = dataclasses.replace(small, profile_dropout=0.1)
+    result = fit(config, checkerboard, no_text(checkerboard), profiles=profiles, epochs=15)
+    nobody = InteractionLog.from_arrays([], [], n_learners=2, n_resources=24)
+    states = learner_vectors(result.model, nobody, np.arange(2), profiles=profiles[:2])
+    scores = states @ result.model.resource_vectors().detach().numpy().T
+    assert scores[0, 0::2].mean() > scores[0, 1::2].mean()
+    assert scores[1, 0::2].mean() < scores[1, 1::2].mean()
+
+
+def test_what_learners_turn_down_sinks(checkerboard, small):
+    """Everybody meets resource 24 at last and completes it, does something that means nothing, or dismisses it."""
+    config = dataclasses.replace(small, negative_weight=1.0)
+    chances = []
+    for weight in (1.0, 0.0, -1.0):
+        log = InteractionLog.from_arrays(
+            np.concatenate([checkerboard.learners, np.arange(200)]),
+            np.concatenate([checkerboard.resources, np.full(200, 24)]),
+            weights=np.concatenate([np.ones(len(checkerboard)), np.full(200, weight)]),
+            n_resources=25,
+        )
+        result = fit(config, log, no_text(log), epochs=3)
+        states = learner_vectors(result.model, checkerboard, np.arange(200))
+        logits = torch.as_tensor(states) @ result.model.resource_vectors().detach().T
+        chances.append(float(torch.softmax(logits, dim=1)[:, 24].mean()))
+    completed, nothing, dismissed = chances
+    assert completed > 5 * nothing
+    assert dismissed < 0.8 * nothing
+
+
+def test_learner_embeddings_help_those_who_have_one(checkerboard, small):
+    train, validation = split(checkerboard)
+    config = dataclasses.replace(small, learner_embeddings=True)
+    model = fit(config, train, no_text(train), epochs=10).model
+    with_it = learner_vectors(model, train, validation.learners)
+    blind = learner_vectors(model, train, validation.learners, with_learner_embedding=False)
+    assert not np.allclose(with_it, blind)
+    nobody = InteractionLog.from_arrays([], [], n_learners=200, n_resources=24)
+    resources = model.resource_vectors().detach().numpy()
+    scores = learner_vectors(model, nobody, np.arange(200)) @ resources.T  # E(u) alone tells the taste
+    even = scores[:, 0::2].mean(axis=1) > scores[:, 1::2].mean(axis=1)
+    assert (even == (np.arange(200) % 2 == 0)).mean() > 0.9
+
+
+def test_sampled_softmax_learns_too(cycle, small):
+    train, validation = split(cycle)
+    config = dataclasses.replace(small, full_softmax_limit=5, sampled_negatives=6)
+    assert fit(config, train, no_text(train), validation=validation).ndcg > 0.9
+
+
+def test_the_same_seed_gives_the_same_weights(cycle, small):
+    first = fit(small, cycle, no_text(cycle), epochs=2).model.state_dict()
+    again = fit(small, cycle, no_text(cycle), epochs=2).model.state_dict()
+    other = fit(dataclasses.replace(small, seed=1), cycle, no_text(cycle), epochs=2).model.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["adaptor.weight"], other["adaptor.weight"])
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(cycle, small, tmp_path):
+    train, validation = split(cycle)
+    config = dataclasses.replace(small, max_epochs=4, patience=4)
+    whole = fit(config, train, no_text(train), validation=validation)
+
+    class Killed(BaseException):
+        pass
+
+    calls = []
+
+    def die_after_two():
+        calls.append(1)
+        if len(calls) == 2:
+            raise Killed
+        return False
+
+    path = tmp_path / "run" / "checkpoint.pt"
+    with pytest.raises(Killed):
+        fit(config, train, no_text(train), validation=validation, checkpoint=path, should_stop=die_after_two)
+    assert path.exists()
+    resumed = fit(config, train, no_text(train), validation=validation, checkpoint=path)
+    assert len(resumed.history) == 4
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    assert not path.exists()
+
+
+def test_a_checkpoint_of_other_data_is_not_gone_on_with(cycle, checkerboard, small, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(small, cycle, no_text(cycle), epochs=3, checkpoint=path, should_stop=_interrupt)
+    result = fit(small, checkerboard, no_text(checkerboard), epochs=3, checkpoint=path)
+    assert len(result.history) == 3
+    fresh = fit(small, checkerboard, no_text(checkerboard), epochs=3)
+    assert torch.equal(result.model.adaptor.weight, fresh.model.adaptor.weight)
+
+
+def _interrupt():
+    raise KeyboardInterrupt
+
+
+def test_stops_when_validation_no_longer_rises(cycle, small):
+    """Shuffled targets cannot be learned: training ends long before the limit."""
+    train, validation = split(cycle)
+    rng = np.random.default_rng(0)
+    shuffled = Validation(validation.learners, rng.permutation(validation.targets))
+    config = dataclasses.replace(small, max_epochs=200, patience=3)
+    result = fit(config, train, no_text(train), validation=shuffled)
+    assert len(result.history) < 100
+    assert result.ndcg == max(entry["ndcg"] for entry in result.history)
+    assert result.epochs == 1 + int(np.argmax([entry["ndcg"] for entry in result.history]))
+
+
+def test_needs_to_know_when_to_stop_and_something_to_learn(cycle, small):
+    with pytest.raises(ValueError, match="Give validation targets or a number of epochs"):
+        fit(small, cycle, no_text(cycle))
+    empty = InteractionLog.from_arrays([], [], n_learners=3, n_resources=4)
+    with pytest.raises(ValueError, match="No interaction speaks for a resource"):
+        fit(small, empty, np.zeros((4, 8), np.float32), epochs=1)
+
+
+def test_equal_scores_earn_nothing():
+    assert mean_ndcg(np.array([1, 2, 11])) == pytest.approx((1 + 1 / np.log2(3)) / 3)
+    assert mean_ndcg(np.array([], dtype=np.int64)) == 0

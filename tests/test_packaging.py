@@ -15,7 +15,7 @@ from tests.hosts.servers import empty_database
 from tests.subprocesses import ROOT, run_python
 
 PACKAGE = ROOT / "llmrec_django"
-CORE = {"celery", "django", "djangorestframework", "numpy", "pgvector"}
+CORE = {"celery", "django", "djangorestframework", "numpy", "pgvector", "scipy"}
 SETTINGS = """
 SECRET_KEY = "tests only"
 USE_TZ = True
@@ -87,8 +87,9 @@ assert not llmrec_django.__file__.startswith(root), llmrec_django.__file__
 call_command("check", fail_level="WARNING")
 call_command("migrate", verbosity=0)
 for module in pkgutil.walk_packages(llmrec_django.__path__, "llmrec_django."):
-    # These two are for sites that have django-import-export, and for tests that have factory_boy.
-    if not module.name.startswith(("llmrec_django.contrib.import_export", "llmrec_django.testing.factories")):
+    # For sites with django-import-export, for training with torch, and for tests with factory_boy.
+    optional = "contrib.import_export", "engine.relevance", "testing.factories"
+    if not module.name.startswith(tuple("llmrec_django." + name for name in optional)):
         importlib.import_module(module.name)
 
 from django.test import Client

@@ -62,6 +62,18 @@ class Campus:
             self.process.send_signal(number)
             self.process.wait(60)
 
+    def assert_ended(self, processes: list[psutil.Process], within_s: float = 10) -> None:
+        """Fail with what the campus and its database said if one of the processes still runs."""
+        left = psutil.wait_procs(processes, timeout=within_s)[1]
+        if left:
+            users = (self.folder / "postgres.users").stat().st_ino
+            locks = [line for line in Path("/proc/locks").read_text().splitlines() if f":{users} " in line]
+            log = (self.folder / "logs" / "postgres.log").read_text()
+            raise AssertionError(
+                f"still running: {left}\nexit code {self.process.returncode}, said:\n{self.output.read_text()}\n"
+                f"users of the database: {locks}\nits log:\n{log[-2000:]}"
+            )
+
 
 def postmaster(folder: Path) -> psutil.Process:
     return psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0]))

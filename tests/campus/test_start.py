@@ -29,7 +29,7 @@ def test_stopping_leaves_nothing_running(tmp_path: Path, number: int) -> None:
     assert {"redis-server", "postgres"} <= {process.name() for process in processes}
     campus.stop(number)
     assert campus.process.returncode == 0
-    assert ended(processes)
+    campus.assert_ended(processes)
 
 
 def test_a_start_after_a_kill_ends_what_the_killed_one_left(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_start_after_a_kill_ends_what_the_killed_one_left(tmp_path: Path) -> N
         processes = campus.processes()
     finally:
         campus.stop()
-    assert ended(processes)
+    campus.assert_ended(processes)
 
 
 def test_a_second_start_on_the_same_folder_names_the_first(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_worker_that_dies_ends_the_campus_with_its_log(tmp_path: Path) -> None
     campus.process.wait(60)
     assert campus.process.returncode == 1
     assert str(tmp_path / "logs" / "worker.log") in campus.output.read_text()
-    assert ended(processes), campus.output.read_text()
+    campus.assert_ended(processes)
 
 
 def test_two_campuses_run_side_by_side(tmp_path: Path) -> None:

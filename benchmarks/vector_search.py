@@ -47,7 +47,7 @@ def _vectors(folder: Any, n: int, n_queries: int, encoder_name: str) -> tuple[An
     file = folder / f"vectors_{encoder_name}_{n}_{n_queries}.npz"
     if not file.exists():
         encoder = encoder_named(encoder_name)
-        made = texts.texts(n + n_queries, seed=7)
+        made = texts.texts(n + n_queries, seed=7, words=(8, 14))
         parts = []
         for start in range(0, len(made), 4096):
             parts.append(encoder.encode_documents(made[start : start + 4096]))
@@ -70,7 +70,7 @@ def _fill(vectors: Any) -> tuple[Any, Any, Any]:
 
     project.empty()
     space = spaces.space_for(document_encoder())
-    rng = random.Random(1)  # noqa: S311
+    rng = random.Random(1)
     names = [*SHARES, "other"]
     weights = [*SHARES.values(), 1 - sum(SHARES.values())]
     kinds = rng.choices(names, weights, k=len(vectors))
@@ -173,7 +173,7 @@ def _similar_against_bare(space: Any, ids: Any) -> None:
     from llmrec_django import api
     from llmrec_django.models import Resource
 
-    rng = random.Random(3)  # noqa: S311
+    rng = random.Random(3)
     resources = list(Resource.objects.filter(pk__in=rng.sample(ids.tolist(), 200)))
     api.similar(resources[0], k=K)
     statements: list[list[tuple[str, Any]]] = []
@@ -217,10 +217,8 @@ def _similar_against_bare(space: Any, ids: Any) -> None:
                 )
                 cursor.fetchall()
             unfiltered.append(time.perf_counter() - began)
-    p50 = {
-        name: 1000 * project.percentile(times, 0.5)
-        for name, times in {"api.similar": product, "same SQL, psycopg": bare, "unfiltered, psycopg": unfiltered}.items()
-    }
+    measured = {"api.similar": product, "same SQL, psycopg": bare, "unfiltered, psycopg": unfiltered}
+    p50 = {name: 1000 * project.percentile(times, 0.5) for name, times in measured.items()}
     print(
         project.table(
             [

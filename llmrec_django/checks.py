@@ -80,6 +80,7 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "EMBED_LEASE_S": (lambda value: is_number(value) and value > 0, "a number of seconds above 0"),
     "EMBED_MAX_ATTEMPTS": POSITIVE,
     "INDEX_MIN_VECTORS": COUNT,
+    "INDEX_OVERSCAN": (lambda value: is_whole(value) and 1 <= value <= 20, "a whole number from 1 to 20"),
     "INDEX_EF_SEARCH": (lambda value: is_whole(value) and 1 <= value <= 1000, "a whole number from 1 to 1000"),
     "RETIRED_SPACE_DAYS": (lambda value: is_number(value) and value >= 0, "a number of days of at least 0"),
     "STATEMENT_TIMEOUT_MS": COUNT,
@@ -190,7 +191,7 @@ def _check_encoder(name: str) -> Iterator[CheckMessage]:
         return
     for problem in problems:
         yield _warning("W004", f"Encoder {name!r}: {problem}", f"Correct the OPTIONS of {where}.")
-    stays_here = not encoder.is_remote or getattr(encoder, "is_local", False)
+    stays_here = encoder.is_local
     if name == conf.ENCODER and not stays_here and not conf.ALLOW_REMOTE_TEXT:
         yield _error(
             "E009",

@@ -59,6 +59,8 @@ DEFAULTS: dict[str, Any] = {
     "INDEX_MIN_VECTORS": 10_000,
     # pgvector's candidate list size per index scan; higher finds more and takes longer.
     "INDEX_EF_SEARCH": 100,
+    # The index is read so many times further than asked: behind filters it finds the last few less surely.
+    "INDEX_OVERSCAN": 2,
     # Days a replaced vector space is kept for a way back before its rows are deleted.
     "RETIRED_SPACE_DAYS": 7,
     # Milliseconds one candidate query may run before the fallback list is served; 0: no limit.

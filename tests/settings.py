@@ -15,7 +15,7 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 # DATABASE_URL, a server's folder or host in LLMREC_TEST_PGHOST, or the embedded PostgreSQL that conftest.py starts.
 EMBEDDED_DATA_DIR = BASE_DIR / ".campus" / "tests"
-DATABASES = {
+DATABASES: dict[str, dict[str, object]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": "postgres",

@@ -54,14 +54,17 @@ def nearest(
         point = f"%s::halfvec({dimension})"
         point_params = (vector_literal(target),)
     distance = f"v.vector::halfvec({dimension}) <#> {point}"
-    # The inner query is what the index can answer; ties are ordered outside, on n rows.
+    # The inner query is what the index can answer, in nearly the right order. It reads further than n, since behind
+    # a filter the index finds the last few less surely; exact order, ties and n are settled outside. Materialised,
+    # and sorted by "+ 0", or the planner would trust the order of the index and stop reading at n.
     sql = (
-        f"SELECT id, -distance FROM (SELECT v.resource_id AS id, {distance} AS distance FROM {VECTORS} v "
+        f"WITH nearest AS MATERIALIZED (SELECT v.resource_id AS id, {distance} AS distance FROM {VECTORS} v "
         f"WHERE v.space_id = {space_id} AND v.resource_id IN ({eligibility.sql}) "
-        f"ORDER BY {distance} LIMIT %s) nearest WHERE distance IS NOT NULL ORDER BY distance, "
-        + TIE_BREAK.format(id="id")
+        f"ORDER BY {distance} LIMIT {int(conf.INDEX_OVERSCAN)} * %s) "
+        "SELECT id, -distance FROM nearest WHERE distance IS NOT NULL "
+        "ORDER BY distance + 0, " + TIE_BREAK.format(id="id") + " LIMIT %s"
     )
-    return _fetch(sql, (*point_params, *eligibility.params, *point_params), eligibility, n)
+    return _fetch(sql, (*point_params, *eligibility.params, *point_params), eligibility, n, limits=2)
 
 
 def words(query: str, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
@@ -186,8 +189,10 @@ def _by_id(rows: Sequence[tuple[int, Any]]) -> dict[int, Float32Vector]:
     return {int(pk): matrix[i] for i, (pk, _) in enumerate(rows)}
 
 
-def _fetch(sql: str, params: Sequence[Any], eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
-    """Run a candidate query whose last parameter is its LIMIT.
+def _fetch(
+    sql: str, params: Sequence[Any], eligibility: Eligibility, n: int, *, limits: int = 1
+) -> list[tuple[int, float]]:
+    """Run a candidate query whose last parameters, so many as `limits`, are its LIMIT.
 
     Where the host's tables are in another database its rights are asked for the rows found, page by page with a
     growing LIMIT, until `n` are visible or no more rows come.
@@ -195,7 +200,7 @@ def _fetch(sql: str, params: Sequence[Any], eligibility: Eligibility, n: int) ->
     limit = n if eligibility.check_rows is None else 3 * n
     while True:
         with candidate_cursor(database()) as cursor:
-            cursor.execute(sql, (*params, limit))
+            cursor.execute(sql, (*params, *[limit] * limits))
             rows = [(int(pk), float(score)) for pk, score in cursor.fetchall()]
         if eligibility.check_rows is None:
             return rows

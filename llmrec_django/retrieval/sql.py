@@ -39,7 +39,7 @@ def _session_settings(using: str) -> dict[str, str]:
     }
     if _extension_version(using) >= (0, 8):
         # Without it an index scan stops after ef_search rows, however few of them pass the filter.
-        settings["hnsw.iterative_scan"] = "strict_order"
+        settings["hnsw.iterative_scan"] = "relaxed_order"
     if conf.STATEMENT_TIMEOUT_MS:
         settings["statement_timeout"] = f"{int(conf.STATEMENT_TIMEOUT_MS)}ms"
     return settings

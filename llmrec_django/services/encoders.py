@@ -28,7 +28,7 @@ def encoder_named(name: str) -> Encoder:
         LLMRecConfigurationError: unknown name, or a remote encoder without the opt-in.
     """
     encoder = build_encoder(conf.encoder_spec(name))
-    if encoder.is_remote and not getattr(encoder, "is_local", False) and not conf.ALLOW_REMOTE_TEXT:
+    if encoder.is_remote and not encoder.is_local and not conf.ALLOW_REMOTE_TEXT:
         raise LLMRecConfigurationError(
             f"Cannot use encoder {name!r}: it sends texts to another machine. "
             "Set LLMREC['ALLOW_REMOTE_TEXT'] = True if your site allows that."

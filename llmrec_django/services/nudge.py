@@ -49,15 +49,22 @@ def nudge_embedding() -> None:
         transaction.on_commit(_nudger.wake, using=alias, robust=True)
 
 
-def publish() -> bool:
-    """Send one message to the embed queue; return whether that is done with. Never raises."""
+def can_publish() -> bool:
+    """Return whether there are workers to ask: Celery is installed and not in eager mode."""
     try:
         from celery import current_app
     except ImportError:
+        return False
+    return not current_app.conf.task_always_eager
+
+
+def publish() -> bool:
+    """Send one message to the embed queue; return whether that is done with. Never raises."""
+    if not can_publish():
         return True
+    from celery import current_app
+
     app: Any = current_app
-    if app.conf.task_always_eager:
-        return True
     try:
         with app.connection_for_write(connect_timeout=TIMEOUT_S) as connection:
             connection.transport_options = {**(connection.transport_options or {}), **_timeouts(connection)}

@@ -39,7 +39,9 @@ def space_for(encoder: Encoder, name: str | None = None) -> VectorSpace:
     """
     identity = {"encoder_id": encoder.encoder_id, "recipe": RECIPE, "dimension": encoder.dimension}
     with transaction.atomic(using=_alias()):
-        space = VectorSpace.objects.filter(**identity).exclude(status=VectorSpace.Status.RETIRED).first()
+        space = (
+            VectorSpace.objects.using(_alias()).filter(**identity).exclude(status=VectorSpace.Status.RETIRED).first()
+        )
         if space is None:
             first = active_space() is None
             space = VectorSpace.objects.create(

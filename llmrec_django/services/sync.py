@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.contenttypes.models import ContentType
-from django.db import DatabaseError, router, transaction
+from django.db import DatabaseError, IntegrityError, router, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -242,12 +242,37 @@ def _save(created: list[Resource], changed: list[Resource], fields: list[str]) -
     resources = Resource.objects.using(_alias())
     columns = [*(name for name in fields if name not in ("tenant", "key")), "content_type", "updated_at"]
     if created:
-        resources.bulk_create(created, update_conflicts=True, unique_fields=["tenant", "key"], update_fields=columns)
+        try:
+            _insert(created, columns)
+        except IntegrityError:
+            # ON CONFLICT names one constraint, and another process was faster with a row under the other one, the
+            # link to the host's object. That row is there now.
+            made = {(row.content_type_id, row.object_id): row.pk for row in _linked(created)}
+            missing = [row for row in created if (row.content_type_id, row.object_id) not in made]
+            there = [row for row in created if (row.content_type_id, row.object_id) in made]
+            for row in there:
+                row.pk = made[row.content_type_id, row.object_id]
+            _insert(missing, columns)
+            changed = changed + there
     if changed:
         # One upsert by id; bulk_update() with its CASE for every column and row takes ten times as long.
         resources.bulk_create(changed, update_conflicts=True, unique_fields=["id"], update_fields=["key", *columns])
     if created or changed:
         nudge.nudge_embedding()
+
+
+def _insert(rows: list[Resource], columns: list[str]) -> None:
+    with transaction.atomic(using=_alias()):
+        Resource.objects.using(_alias()).bulk_create(
+            rows, update_conflicts=True, unique_fields=["tenant", "key"], update_fields=columns
+        )
+
+
+def _linked(rows: list[Resource]) -> QuerySet[Resource]:
+    """Return the stored rows that link to the same host objects."""
+    return Resource.objects.using(_alias()).filter(
+        content_type_id__in={row.content_type_id for row in rows}, object_id__in=[row.object_id for row in rows]
+    )
 
 
 def _remove(run: _Run, object_ids: set[str], *, using: str | None = None) -> None:

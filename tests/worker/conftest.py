@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from celery import Celery, current_app
@@ -113,7 +114,7 @@ def start_worker(broker, tmp_path, transactional_db, settings):
         kill(process, signal.SIGTERM)
         log.close()
         if os.environ.get("LLMREC_SHOW_WORKER"):
-            print(open(log.name).read())
+            print(Path(log.name).read_text())
     encoders.forget_encoders()
 
 

@@ -26,6 +26,11 @@ class Encoder(ABC):
     """`export_onnx()` writes a folder that `OnnxEncoder` can embed queries with, without torch."""
 
     @property
+    def is_local(self) -> bool:
+        """What reads the texts is on this machine, as far as the options tell."""
+        return not self.is_remote
+
+    @property
     @abstractmethod
     def encoder_id(self) -> str:
         """Model, revision and every option that changes its vectors, at most 255 characters."""

@@ -11,6 +11,9 @@ from llmrec_django.services import embedding, nudge, spaces
 from llmrec_django.services.embedding import EmbedReport
 from llmrec_django.services.encoders import document_encoder, export_query_encoder
 
+LOG_LINE_EVERY_S = 10
+"""Where the output is a file, a line of progress so often."""
+
 
 class Command(BaseCommand):
     help = (
@@ -47,6 +50,8 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
 
     def _enqueue(self) -> None:
+        if not nudge.can_publish():
+            raise CommandError("There are no workers: Celery is missing or in eager mode. Run this without --enqueue.")
         if not nudge.publish():
             raise CommandError("Cannot reach the broker. The sweep will find the work, or run this without --enqueue.")
         self._say("The workers have been asked.")
@@ -55,7 +60,7 @@ class Command(BaseCommand):
         began = time.monotonic()
         progress = self._progress(began) if verbosity > 0 else None
         report = embedding.embed_pending(limit=limit, on_progress=progress)
-        if progress and report.done:
+        if progress and report.done and sys.stdout.isatty():
             self.stdout.write("")
         seconds = time.monotonic() - began
         self._say(
@@ -72,8 +77,13 @@ class Command(BaseCommand):
 
     def _progress(self, began: float) -> Any:
         in_place = sys.stdout.isatty()
+        shown = began
 
         def show(report: EmbedReport) -> None:
+            nonlocal shown
+            if not in_place and time.monotonic() - shown < LOG_LINE_EVERY_S:
+                return
+            shown = time.monotonic()
             rate = report.done / max(time.monotonic() - began, 1e-6)
             line = f"{report.done} resources, {rate:.0f} a second"
             self.stdout.write(f"\r{line}" if in_place else line, ending="" if in_place else "\n")

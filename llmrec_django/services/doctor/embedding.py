@@ -34,8 +34,7 @@ def examine_encoder() -> Iterator[Finding]:
     else:
         yield ok(name, encoder.encoder_id)
     if encoder.is_remote:
-        is_local = bool(getattr(encoder, "is_local", False))
-        where = "this machine" if is_local else "another machine, as LLMREC['ALLOW_REMOTE_TEXT'] allows"
+        where = "this machine" if encoder.is_local else "another machine, as LLMREC['ALLOW_REMOTE_TEXT'] allows"
         yield ok("texts leave for", where)
 
 

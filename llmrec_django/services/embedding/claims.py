@@ -102,10 +102,14 @@ def _claim_rows(
 
 def _sorted_chunk(space: VectorSpace, token: str, hashes: dict[int, str]) -> Chunk:
     known = dict(
-        ResourceVector.objects.filter(space=space, resource__in=hashes).values_list("resource_id", "text_hash")
+        ResourceVector.objects.using(alias())
+        .filter(space=space, resource__in=hashes)
+        .values_list("resource_id", "text_hash")
     )
     chunk = Chunk(token, max(hashes), [], [], [])
-    for row in Resource.objects.filter(pk__in=hashes).order_by("pk").values("pk", "content_hash", *TEXT_COLUMNS):
+    for row in (
+        Resource.objects.using(alias()).filter(pk__in=hashes).order_by("pk").values("pk", "content_hash", *TEXT_COLUMNS)
+    ):
         text = compose_text(**{name: row[name] for name in TEXT_COLUMNS})
         # The hash read with the text, not the claimed one: the row may have changed in between.
         item = Item(row["pk"], row["content_hash"], text, text_hash(text))

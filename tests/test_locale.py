@@ -92,6 +92,11 @@ class TestCatalogues:
         assert shared
         assert changed == []
 
+    def test_agree_on_the_words_they_share(self):
+        """Of two apps the first installed wins: where a word means two things, ours needs a context."""
+        ours, theirs = ({entry.text: entry.forms for entry in read_po(folder / PO)[1]} for folder in APPS)
+        assert {text: theirs[text] for text in ours.keys() & theirs.keys() if ours[text] != theirs[text]} == {}
+
 
 class TestSources:
     @each_app
@@ -141,6 +146,17 @@ class TestLabels:
             assert [verb_label(verb) for verb in ("completed", "attended")] == ["完成", "attended"]
             assert not set(map(kind_label, COMMON_KINDS)) & set(COMMON_KINDS)
             assert all(not str(verb).isascii() for verb in COMMON_VERBS)
+
+    @pytest.mark.parametrize("translations", [{}, {"zh-hans": {}}, {"zh-hans": "标题"}, ["标题"], None])
+    def test_a_resource_without_a_translated_title_keeps_its_own(self, translations):
+        with override("zh-hans"):
+            assert str(Resource(key="k", title="Title", translations=translations)) == "Title"
+
+    def test_a_resource_is_named_in_the_active_language(self):
+        resource = Resource(key="k", title="Title", translations={"zh-hans": {"title": "标题"}})
+        with override("zh-hans"):
+            assert str(resource) == "标题"
+        assert str(resource) == "Title"
 
     def test_every_verb_of_the_defaults_has_a_label(self):
         from llmrec_django.conf import DEFAULTS

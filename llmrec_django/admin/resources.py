@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 SIMILAR_SHOWN = 20
+# What the name of a resource is made of.
+NAMED = ("pk", "title", "key", "translations")
 STATE_LABELS = {
     "done": pgettext_lazy("embedding", "done"),
     "pending": pgettext_lazy("embedding", "pending"),
@@ -139,7 +141,7 @@ class ResourceAdmin(*_import_export_mixins(), LLMRecModelAdmin):  # type: ignore
 
     @admin.action(description=_("Embed again"), permissions=["change"])
     def embed_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        resources = list(queryset.only("pk", "title", "key"))
+        resources = list(queryset.only(*NAMED))
         n = pending.embed_again([resource.pk for resource in resources])
         self.log_many(request, resources, gettext("Embedding asked for."))
         self.message_user(
@@ -156,7 +158,7 @@ class ResourceAdmin(*_import_export_mixins(), LLMRecModelAdmin):  # type: ignore
         self._set_published(request, queryset, False)
 
     def _set_published(self, request: HttpRequest, queryset: QuerySet[Any], published: bool) -> None:
-        resources = list(queryset.exclude(published=published).only("pk", "title", "key", "content_type_id"))
+        resources = list(queryset.exclude(published=published).only(*NAMED, "content_type_id"))
         n = Resource.objects.filter(pk__in=[resource.pk for resource in resources]).update(
             published=published, updated_at=timezone.now()
         )

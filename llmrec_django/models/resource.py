@@ -188,7 +188,7 @@ class Resource(LLMRecModel):
         ]
 
     def __str__(self) -> str:
-        return self.title or self.key
+        return self.local_title or self.key
 
     @property
     def local_title(self) -> str:
@@ -207,7 +207,8 @@ class Resource(LLMRecModel):
 
     def _localised(self, field: str) -> str:
         language = (get_language() or "").lower()
-        if not self.translations or not language:
+        # Raw SQL may have stored anything that is JSON; a page must not fail for it.
+        if not isinstance(self.translations, dict) or not language:
             return ""
         for tag in (language, language.split("-")[0]):
             entry = self.translations.get(tag)
@@ -305,8 +306,8 @@ class Prerequisite(LLMRecModel):
     objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
 
     class Meta(LLMRecModel.Meta):
-        verbose_name = _("prerequisite")
-        verbose_name_plural = _("prerequisites")
+        verbose_name = pgettext_lazy("between resources", "prerequisite")
+        verbose_name_plural = pgettext_lazy("between resources", "prerequisites")
         constraints = [
             models.UniqueConstraint(fields=["resource", "requires"], name="llmrec_prerequisite_unique"),
             models.CheckConstraint(

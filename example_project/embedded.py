@@ -16,6 +16,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -28,10 +29,13 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import psutil
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Unix socket paths end at 104 bytes on macOS and 108 on Linux, the file's name included.
 LONGEST_SOCKET_PATH = 100
+STOPS_WITHIN_S = 60
 
 SERVER_SETTINGS = {
     "shared_buffers": "128MB",
@@ -106,8 +110,8 @@ class EmbeddedPostgres:
             self._presence.close()
             self._presence = None
             with self._users_file() as users:
-                if _lock_within(users, seconds=0.5) and self._postmaster_runs():
-                    self._run("pg_ctl", "-D", str(self.cluster), "-m", "fast", "-w", "stop")
+                if _lock_within(users, seconds=0.5):
+                    self._stop()
 
     def ensure_database(self, name: str) -> None:
         """Create the database `name` unless it is there."""
@@ -124,7 +128,7 @@ class EmbeddedPostgres:
         self._make_private(self.socket_dir)
         if not (self.cluster / "PG_VERSION").exists():
             self._initialise()
-        if self._postmaster_runs():
+        if self._postmaster():
             self._wait_until_ready()
             return
         if self._account:
@@ -157,19 +161,37 @@ class EmbeddedPostgres:
             "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
         )  # fmt: skip
 
-    def _postmaster_runs(self) -> bool:
-        """Return whether this cluster's server lives; forget the process id that a crash left behind."""
+    def _stop(self) -> None:
+        """End the server's sessions, let it write what it has to, and wait until it is gone."""
+        import psutil
+
+        postmaster = self._postmaster()
+        if postmaster is None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            # Not by pg_ctl, which runs as the server's account and may have lost its way to the folder.
+            postmaster.send_signal(signal.SIGINT)
+            try:
+                postmaster.wait(STOPS_WITHIN_S)
+            except psutil.TimeoutExpired:
+                raise EmbeddedServerError(
+                    f"Cannot stop the PostgreSQL of {str(self.folder)!r}: process {postmaster.pid} still runs after "
+                    f"{STOPS_WITHIN_S} s. See {self.log}."
+                ) from None
+
+    def _postmaster(self) -> psutil.Process | None:
+        """Return this cluster's server process if it lives; forget the process id that a crash left behind."""
         import psutil
 
         pid_file = self.cluster / "postmaster.pid"
         try:
             process = psutil.Process(int(pid_file.read_text().splitlines()[0]))
             if "postgres" in process.name() and process.status() != psutil.STATUS_ZOMBIE:
-                return True
+                return process
         except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
             pass
         pid_file.unlink(missing_ok=True)
-        return False
+        return None
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + 60

@@ -73,6 +73,18 @@ def test_the_last_of_several_users_stops_the_server(tmp_path: Path, users: list[
     assert ended([server])
 
 
+def test_a_folder_that_was_closed_to_the_server_does_not_keep_it_running(tmp_path: Path) -> None:
+    parent = tmp_path / "closed"
+    folder = parent / "data"
+    folder.mkdir(parents=True)
+    server = EmbeddedPostgres(folder)
+    server.acquire()
+    process = postmaster(folder)
+    parent.chmod(0o700)
+    server.release()
+    assert ended([process])
+
+
 def test_a_killed_user_does_not_keep_the_server_running(tmp_path: Path, users: list[User]) -> None:
     first, second = User(tmp_path), User(tmp_path)
     users += [first, second]

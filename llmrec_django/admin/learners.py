@@ -157,6 +157,19 @@ class InteractionAdmin(ReadOnlyModelAdmin):
     list_filter = (VerbFilter, "occurred_at")
     list_select_related = ("learner", "resource")
     search_fields = ("=resource__key", "=learner__visitor_key", "=event_id")
+    fields = (
+        "tenant",
+        "learner",
+        "resource",
+        "did",
+        "value",
+        "query",
+        "occurred_at",
+        "received_at",
+        "source",
+        "event_id",
+    )
+    readonly_fields = ("did", "received_at")
     search_help_text = _("Exact resource key, visitor key or event id.")
     ordering = ("-pk",)
 

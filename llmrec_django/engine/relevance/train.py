@@ -218,7 +218,7 @@ class _Trainer:
             ],
             lr=config.learning_rate,
             betas=(0.9, 0.98),
-            foreach=True,
+            fused=True,
         )
         self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
         self.full = log.n_resources <= config.full_softmax_limit
@@ -312,8 +312,7 @@ class _Trainer:
         horizon = self.config.average_epochs * self.steps_per_epoch
         # Early on the average is over fewer steps: initial weights are forgotten fast.
         share = 1 / max(1.0, min(horizon, self.step / 2))
-        for name, parameter in self.model.named_parameters():
-            self.average[name].lerp_(parameter, share)
+        torch._foreach_lerp_(list(self.average.values()), [p.data for p in self.model.parameters()], share)
 
     def averaged(self) -> dict[str, Tensor]:
         """A copy of the running average of all weights."""

@@ -1,0 +1,162 @@
+"""Write a trained model in the form that web processes serve, without torch."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from llmrec_django.engine.encoders.dependencies import require
+from llmrec_django.engine.relevance.artifact import GRAPH, TENSORS, write_manifest, written_at_once
+from llmrec_django.exceptions import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from llmrec_django.engine.relevance.item_features import Whitening
+    from llmrec_django.engine.relevance.model import RelevanceModel
+
+INPUTS = ("resources", "verbs", "values", "gaps", "lengths", "profile")
+TOLERANCE = 1e-4
+"""Largest difference between torch and ONNX Runtime in any number of S(u)."""
+
+
+class _LearnerGraph(nn.Module):
+    def __init__(self, model: RelevanceModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, resources: Tensor, verbs: Tensor, values: Tensor, gaps: Tensor, lengths: Tensor, profile: Tensor
+    ) -> Tensor:
+        states = self.model.transformer(resources, verbs, values, gaps, self.model.profile_vectors(profile))
+        at = lengths.view(-1, 1, 1).expand(-1, 1, states.shape[2])
+        return states.gather(1, at)[:, 0]  # [B, D]
+
+
+def export_model(
+    model: RelevanceModel,
+    whitening: Whitening,
+    folder: Path,
+    *,
+    description: Mapping[str, Any] | None = None,
+    arrays: Mapping[str, NDArray[Any]] | None = None,
+) -> str:
+    """Write ONNX, safetensors and manifest to `folder`, all or nothing.
+
+    Args:
+        model: Trained; float32 on the processor.
+        whitening: The map that its features were made with.
+        folder: Need not exist; what it held is replaced.
+        description: JSON-ready facts to keep with it: verb codes, encoder, data window.
+        arrays: Arrays to keep with it: which row is which resource or learner. Read back by `open_scorer(...).arrays`.
+
+    Returns:
+        Digest of the whole, for `open_scorer`.
+
+    Raises:
+        ArtifactError: the exported graph gives other vectors than torch.
+        MissingDependency: onnxruntime or safetensors is not installed.
+    """
+    save_file = require("safetensors.numpy", extra="worker").save_file
+    model = model.eval()
+    with written_at_once(folder) as scratch:
+        _export_graph(model, scratch / GRAPH)
+        with torch.no_grad():
+            tensors = {
+                "resource_vectors": model.resource_vectors().numpy(),
+                "whitening.mean": whitening.mean,
+                "whitening.matrix": whitening.matrix,
+                **{f"weights.{name}": p.numpy() for name, p in model.named_parameters()},
+                **{f"arrays.{name}": np.asarray(array) for name, array in (arrays or {}).items()},
+            }
+        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, str(scratch / TENSORS))
+        return write_manifest(
+            scratch,
+            {
+                "config": model.config.to_dict(),
+                "description": dict(description or {}),
+                "n_verbs": model.transformer.verb.num_embeddings,
+            },
+        )
+
+
+def _export_graph(model: RelevanceModel, path: Path) -> None:
+    graph = _LearnerGraph(model).eval()  # the exporter sets the mode back to what it found
+    axes = {0: "batch", 1: "length"}
+    names: dict[str, dict[int, str]] = dict.fromkeys(("resources", "verbs", "values", "gaps"), axes)
+    names |= dict.fromkeys(("lengths", "profile", "state"), {0: "batch"})
+    options: dict[str, Any] = {}
+    if "dynamo" in torch.onnx.export.__code__.co_varnames:
+        options["dynamo"] = False  # the older exporter needs no further package
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(
+            graph,
+            _example(model, 2, 5),
+            str(path),
+            input_names=list(INPUTS),
+            output_names=["state"],
+            dynamic_axes=names,
+            opset_version=17,
+            **options,
+        )
+    _compare(model, graph, path)
+
+
+def _example(model: RelevanceModel, batch: int, length: int) -> tuple[Tensor, ...]:
+    rng = np.random.default_rng(0)
+    values = rng.random((batch, length), dtype=np.float32)
+    values[:, ::2] = np.nan
+    profile = rng.normal(size=(batch, model.n_features)).astype(np.float32)
+    profile[batch // 2] = 0  # one learner without a profile
+    lengths = np.full(batch, length)
+    lengths[batch // 2] = length // 2
+    return tuple(
+        torch.as_tensor(array)
+        for array in (
+            rng.normal(size=(batch, length, model.config.embedding_size)).astype(np.float32),
+            rng.integers(0, model.transformer.verb.num_embeddings, (batch, length)),
+            values,
+            rng.integers(0, model.transformer.gap.num_embeddings, (batch, length)),
+            lengths,
+            profile,
+        )
+    )
+
+
+def _compare(model: RelevanceModel, graph: nn.Module, path: Path) -> None:
+    """Run graph and module side by side: what a fixed example bakes into a graph shows at other shapes."""
+    runtime = require("onnxruntime", extra="web")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for batch, length in ((1, 1), (3, 1), (1, 7), (3, 7), (1, model.config.max_length), (3, model.config.max_length)):
+        example = _example(model, batch, length)
+        with torch.no_grad():
+            expected = graph(*example).numpy()
+        found = session.run(["state"], {n: t.numpy() for n, t in zip(INPUTS, example, strict=True)})[0]
+        difference = float(np.abs(found - expected).max())
+        if found.shape != expected.shape or not difference < TOLERANCE:
+            raise ArtifactError(
+                f"Cannot export the relevance model. At {batch} learners and {length} interactions its graph is "
+                f"{difference:.1e} off. Try other versions of torch and onnxruntime."
+            )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence remarks about how a graph is traced: the comparison afterwards says whether it is right."""
+    previous = logging.root.manager.disable
+    logging.disable(max(previous, logging.WARNING))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

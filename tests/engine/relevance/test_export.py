@@ -1,0 +1,138 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from llmrec_django.engine.interactions import InteractionLog
+from llmrec_django.engine.relevance.artifact import GRAPH, MANIFEST, TENSORS
+from llmrec_django.engine.relevance.export import export_model
+from llmrec_django.engine.relevance.item_features import Whitening
+from llmrec_django.engine.relevance.scoring import learner_vectors
+from llmrec_django.engine.relevance.serve import open_scorer
+from llmrec_django.engine.relevance.train import fit
+from llmrec_django.exceptions import ArtifactError, DimensionMismatch
+
+
+@pytest.fixture(scope="module")
+def text_vectors():
+    vectors = np.random.default_rng(0).normal(size=(24, 16)).astype(np.float32)
+    vectors[5] = 0
+    return vectors
+
+
+@pytest.fixture
+def trained(checkerboard, small, text_vectors, tmp_path):
+    whitening = Whitening.fit(text_vectors, 8)
+    profiles = np.random.default_rng(1).normal(size=(200, 16)).astype(np.float32)
+    profiles[::3] = 0
+    model = fit(small, checkerboard, whitening(text_vectors), profiles=whitening(profiles), epochs=1).model
+    digest = export_model(
+        model, whitening, tmp_path / "v1", description={"verbs": ["met"]}, arrays={"ids": np.arange(24) + 100}
+    )
+    return model, whitening, profiles, tmp_path / "v1", digest
+
+
+def walk(length, n_learners=3):
+    """Learners with 0 .. length interactions: batches of several lengths."""
+    rng = np.random.default_rng(2)
+    lengths = [length] + [rng.integers(0, length + 1) for _ in range(n_learners - 1)]
+    learners = np.repeat(np.arange(n_learners), lengths)
+    return InteractionLog.from_arrays(
+        learners,
+        np.arange(len(learners)) % 24,
+        times=np.cumsum(rng.integers(10, 10**6, len(learners))).astype(float),
+        values=np.where(rng.random(len(learners)) < 0.5, np.nan, 0.5),
+        n_learners=n_learners,
+        n_resources=24,
+    )
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 30])
+@pytest.mark.parametrize("n_learners", [1, 3])
+def test_serves_what_was_trained(trained, length, n_learners):
+    model, whitening, profiles, folder, digest = trained
+    scorer = open_scorer(folder, digest)
+    log, rows = walk(length, n_learners), np.arange(n_learners)
+    expected = learner_vectors(model, log, rows, profiles=whitening(profiles))
+    found = scorer.learner_vectors(log, rows, scorer.resource_matrix(), profiles=profiles)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(scorer.resource_matrix(), model.resource_vectors().detach().numpy(), atol=1e-6)
+
+
+def test_a_batch_gives_what_each_learner_alone_gives(trained):
+    *_, folder, _ = trained
+    scorer = open_scorer(folder)
+    log = walk(12, n_learners=9)
+    together = scorer.learner_vectors(log, np.arange(9), scorer.resource_matrix())
+    for learner in range(9):
+        alone = scorer.learner_vectors(log, np.array([learner]), scorer.resource_matrix())
+        np.testing.assert_allclose(alone[0], together[learner], atol=1e-5)
+
+
+def test_a_new_resource_has_a_vector_from_its_text(trained, text_vectors):
+    import torch
+
+    model, _, _, folder, _ = trained
+    scorer = open_scorer(folder)
+    with torch.no_grad():
+        expected = model.resource_vectors(kept=torch.zeros(24, 1)).numpy()
+    np.testing.assert_allclose(scorer.resource_vectors(text_vectors), expected, atol=1e-5)
+    with pytest.raises(DimensionMismatch, match="16 dimensions"):
+        scorer.resource_vectors(np.ones((1, 5), np.float32))
+
+
+def test_keeps_what_the_caller_put_beside_it(trained):
+    *_, folder, digest = trained
+    scorer = open_scorer(folder, digest)
+    assert scorer.description == {"verbs": ["met"]}
+    assert scorer.arrays("ids").tolist() == list(range(100, 124))
+
+
+@pytest.mark.parametrize("name", [MANIFEST, GRAPH, TENSORS])
+@pytest.mark.parametrize("harm", ["missing", "changed", "empty"])
+def test_a_damaged_folder_is_refused(trained, name, harm):
+    *_, folder, digest = trained
+    path = folder / name
+    if harm == "missing":
+        path.unlink()
+    elif harm == "empty":
+        path.write_bytes(b"")
+    else:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(bytes(content))
+    with pytest.raises(ArtifactError, match="Cannot load relevance model"):
+        open_scorer(folder, digest)
+
+
+def test_a_folder_of_another_run_is_refused(trained):
+    *_, folder, _ = trained
+    with pytest.raises(ArtifactError, match="not what was written"):
+        open_scorer(folder, "0" * 64)
+
+
+def test_exporting_again_replaces_the_whole(trained, checkerboard, small, text_vectors):
+    model, whitening, _, folder, digest = trained
+    (folder / "stray").write_text("left by somebody")
+    again = export_model(model, whitening, folder, description={"run": 2})
+    assert again != digest
+    assert sorted(path.name for path in folder.iterdir()) == sorted([MANIFEST, GRAPH, TENSORS])
+    assert [path.name for path in folder.parent.iterdir()] == ["v1"]
+    assert open_scorer(folder, again).description == {"run": 2}
+
+
+def test_serving_needs_no_torch(trained):
+    *_, folder, digest = trained
+    code = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from llmrec_django.engine.interactions import InteractionLog\n"
+        "from llmrec_django.engine.relevance.serve import open_scorer\n"
+        f"scorer = open_scorer(Path({str(folder)!r}), {digest!r})\n"
+        "log = InteractionLog.from_arrays([0, 0], [3, 4], n_resources=24)\n"
+        "assert scorer.learner_vectors(log, np.array([0]), scorer.resource_matrix()).shape == (1, 32)\n"
+        "heavy = {'torch', 'django', 'scipy', 'transformers'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

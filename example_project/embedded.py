@@ -112,6 +112,9 @@ class EmbeddedPostgres:
             with self._users_file() as users:
                 if _lock_within(users, seconds=0.5):
                     self._stop()
+                    if self.socket_dir.parent != self.folder:
+                        with contextlib.suppress(OSError):
+                            self.socket_dir.rmdir()
 
     def ensure_database(self, name: str) -> None:
         """Create the database `name` unless it is there."""

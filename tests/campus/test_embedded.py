@@ -141,6 +141,7 @@ def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path: Path) -> None:
         assert answers(folder)
     finally:
         server.release()
+    assert not server.socket_dir.exists()
 
 
 def test_only_the_owner_can_enter_the_folders_of_the_server(tmp_path: Path) -> None:

@@ -125,7 +125,8 @@ class RelevanceModel(nn.Module):
         self.learner = nn.Embedding(n_learners, size) if n_learners else None  # E(u)
         self.transformer = LearnerTransformer(config, n_verbs)
         nn.init.normal_(self.adaptor.weight, std=1 / math.sqrt(size))  # A·f is about as long as f: 1
-        nn.init.normal_(self.delta.weight, std=0.5 / math.sqrt(size))
+        nn.init.normal_(self.delta.weight, std=1 / math.sqrt(size))
+        nn.init.zeros_(self.adaptor.weight[:, -1])
         if self.learner is not None:
             nn.init.zeros_(self.learner.weight)
 
@@ -145,6 +146,11 @@ class RelevanceModel(nn.Module):
         delta = bounded(delta, self.config.delta_bound)
         vectors: Tensor = self.adaptor(features) + (delta if kept is None else delta * kept)
         return vectors
+
+    @torch.no_grad()
+    def forget_delta(self, rows: Tensor) -> None:
+        """Set E(i) to zero: for resources that nobody met in training; bool [N]."""
+        self.delta.weight[rows] = 0
 
     def profile_vectors(self, profile: Tensor) -> Tensor:
         """A·f of profile texts, float [B, F] → [B, D]; zeros for a row of zeros."""

@@ -133,7 +133,7 @@ def fit(
     model = RelevanceModel(
         config, torch.as_tensor(features), n_verbs, log.n_learners if config.learner_embeddings else 0
     ).to(device)
-    trainer = _Trainer(config, model, data, log, profiles)
+    trainer = _Trainer(config, model, data, profiles)
     fingerprint = _fingerprint(config, log, features, epochs)
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] = {}
@@ -197,10 +197,10 @@ class _Trainer:
         config: RelevanceConfig,
         model: RelevanceModel,
         data: TrainingData,
-        log: InteractionLog,
         profiles: Float32Matrix | None,
     ) -> None:
         self.config, self.model, self.data = config, model, data
+        log = data.log
         self.device = next(model.parameters()).device
         self.profiles = profiles
         self.step = 0
@@ -220,10 +220,15 @@ class _Trainer:
             betas=(0.9, 0.98),
             fused=True,
         )
+        # Only resources that somebody chose or turned down compete: what nobody could have met yet is no worse for it.
+        known = np.unique(log.resources[data.weights != 0])
+        self.candidates = torch.as_tensor(known, dtype=torch.int64, device=self.device)
+        self.place = torch.full((log.n_resources,), -1, device=self.device)  # of a resource among the candidates
+        self.place[self.candidates] = torch.arange(len(known), device=self.device)
+        model.forget_delta(self.place < 0)
         self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
-        self.full = log.n_resources <= config.full_softmax_limit
-        counts = np.bincount(log.resources, minlength=log.n_resources) + 1.0
-        share = counts**0.75
+        self.full = len(known) <= config.full_softmax_limit
+        share = np.bincount(log.resources, minlength=log.n_resources)[known].astype(np.float64) ** 0.75
         self.draw_probability = torch.as_tensor(share / share.sum(), dtype=torch.float32, device=self.device)
 
     def epoch(self, number: int, run_log: RunLog, progress: bool) -> float:
@@ -267,7 +272,8 @@ class _Trainer:
             vectors = model.resource_vectors(kept=kept)  # [N, D]
             penalty = config.reg_resource * model.delta.weight.square().sum()
         else:
-            negatives = torch.multinomial(self.draw_probability, config.sampled_negatives, replacement=True)
+            drawn = torch.multinomial(self.draw_probability, config.sampled_negatives, replacement=True)
+            negatives = self.candidates[drawn]
             rows, places = torch.unique(torch.cat([read.flatten(), targets, negatives]), return_inverse=True)
             vectors = model.resource_vectors(rows, kept[rows])
             read, target_at, negative_at = (
@@ -290,15 +296,18 @@ class _Trainer:
             states = states + (embedding * known).unsqueeze(1)
         states = states.flatten(0, 1)[tensor(batch.places)]  # [M, D], real positions only
         if self.full:
-            seen = None if batch.seen is None else (tensor(batch.seen[0]), tensor(batch.seen[1]))
-            return full_softmax_loss(states, vectors, targets, weights, seen), penalty
+            seen = None
+            if batch.seen is not None:
+                which, hidden = tensor(batch.seen[0]), self.place[tensor(batch.seen[1])]
+                seen = (which[hidden >= 0], hidden[hidden >= 0])
+            return full_softmax_loss(states, vectors[self.candidates], self.place[targets], weights, seen), penalty
         loss = sampled_softmax_loss(
             states,
             vectors[target_at],
             vectors[negative_at],
             targets,
             negatives,
-            config.sampled_negatives * self.draw_probability[negatives],
+            config.sampled_negatives * self.draw_probability[drawn],
             weights,
         )
         return loss, penalty

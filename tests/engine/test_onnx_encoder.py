@@ -124,6 +124,26 @@ def test_a_graph_with_other_vectors_than_torch_is_never_written(tiny, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_newer_exporter_takes_over_where_the_older_one_fails(tiny, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    from llmrec_django.engine.encoders import onnx_export
+
+    export, tried = onnx_export._export, []
+
+    def older_one_gone(module, path, *, is_new):
+        tried.append(is_new)
+        if not is_new:
+            raise TypeError("export() got an unexpected keyword argument 'dynamo'")
+        export(module, path, is_new=True)
+
+    monkeypatch.setattr(onnx_export, "_export", older_one_gone)
+    tiny.export_onnx(tmp_path / "export")
+    assert tried == [False, True]
+    texts = ["x", "algebra for engineers", "soup " * 200]
+    difference = OnnxEncoder(tmp_path / "export").encode_documents(texts) - tiny.encode_documents(texts)
+    assert np.abs(difference).max() < 1e-4
+
+
 # --- exports that cannot be used -------------------------------------------------------------------------------------
 
 

@@ -67,27 +67,39 @@ def nearest(
     return _fetch(sql, (*point_params, *eligibility.params, *point_params), eligibility, n, limits=2)
 
 
-def words(query: str, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
-    """Return up to `n` eligible resources that hold words of `query`, best first; all words beat some.
+def words(query: str, eligibility: Eligibility, n: int, *, at_least: float = 0.5) -> list[tuple[int, float]]:
+    """Return up to `n` eligible resources that hold words of `query`, those with most of its words first.
 
-    A word matches as a prefix; text in Han, kana or Hangul matches by pairs of neighbouring characters.
+    A word of four letters or more matches as a prefix; text in Han, kana or Hangul matches by pairs of neighbouring
+    characters.
+
+    Args:
+        at_least: Share of the query's words that a resource must hold, in [0, 1]; one word at least.
+
+    Returns:
+        (resource id, score): the share of words held, in (0, 1], plus less than 0.01 for how prominently. So a score
+        of 1 or more means that every word was found.
     """
     terms = word_terms(query)
     if eligibility.is_empty or not terms:
         return []
-    strict, loose = " & ".join(terms), " | ".join(terms)
     sql = (
-        f"SELECT r.id, ts_rank(r.search_words, loose.q, 1) + (r.search_words @@ strict.q)::int AS rank "
-        f"FROM {RESOURCES} r, to_tsquery('simple', %s) AS loose(q), to_tsquery('simple', %s) AS strict(q) "
-        f"WHERE r.search_words @@ loose.q AND r.id IN ({eligibility.sql}) ORDER BY rank DESC, "
-        + TIE_BREAK.format(id="r.id")
-        + " LIMIT %s"
+        "WITH terms AS MATERIALIZED (SELECT to_tsquery('simple', t) AS q FROM unnest(%s::text[]) AS t) "
+        "SELECT id, held / %s::float8 + 0.01 * prominence / (1 + prominence) AS score FROM ("
+        "SELECT r.id, (SELECT count(*) FROM terms WHERE r.search_words @@ terms.q) AS held, "
+        "ts_rank(r.search_words, loose.q, 1) AS prominence "
+        f"FROM {RESOURCES} r, to_tsquery('simple', %s) AS loose(q) "
+        f"WHERE r.search_words @@ loose.q AND r.id IN ({eligibility.sql})"
+        ") found WHERE held >= %s ORDER BY score DESC, " + TIE_BREAK.format(id="id") + " LIMIT %s"
     )
-    return _fetch(sql, (loose, strict, *eligibility.params), eligibility, n)
+    needed = max(1.0, at_least * len(terms))
+    return _fetch(sql, (terms, len(terms), " | ".join(terms), *eligibility.params, needed), eligibility, n)
 
 
 SPACELESS = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{SPACELESS}]+|[^\W_{SPACELESS}]+")
+SHORTEST_PREFIX = 4
+"""Shorter words match whole: "do" must not find "document"."""
 
 
 def word_terms(query: str) -> list[str]:
@@ -96,12 +108,9 @@ def word_terms(query: str) -> list[str]:
     for word in _WORD.findall(query.lower()[:1000]):
         if re.match(rf"[{SPACELESS}]", word):
             pairs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
-            terms += [
-                "(" + " <-> ".join(f"'{char}'" for char in pair) + ")" if len(pair) > 1 else f"'{pair}'"
-                for pair in pairs
-            ]
+            terms += ["(" + " <-> ".join(f"'{char}'" for char in pair) + ")" for pair in pairs]
         else:
-            terms.append(f"'{word}':*")
+            terms.append(f"'{word}':*" if len(word) >= SHORTEST_PREFIX else f"'{word}'")
     return list(dict.fromkeys(terms))[:32]
 
 

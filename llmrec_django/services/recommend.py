@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 OVERFETCH = 5
 """Candidates per place in the list, for diversity to choose from."""
 
+PROFILE_SHARE = 0.35
+"""Weight of goals and interests beside a history; what a learner says they want must be felt at once."""
+
 Ranked = list[tuple[int, float, str]]
 """(resource id, score, source), best first."""
 
@@ -204,7 +207,7 @@ def _personal(
             found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]
         return [(pk, score, "content") for pk, score in found]
     if learned.words:
-        return [(pk, score, "words") for pk, score in words(learned.words, eligibility, n)]
+        return [(pk, score, "words") for pk, score in words(learned.words, eligibility, n, at_least=0)]
     return []
 
 
@@ -222,6 +225,7 @@ def _learn(learner: LearnerProfile, space: VectorSpace | None) -> _Learned:
                 [weight for _, weight in known],
                 decay=conf.HISTORY_DECAY,
                 profile=profile,
+                profile_share=PROFILE_SHARE,
             )
     if learned.vector is None:
         learned.vector = profile

@@ -56,7 +56,9 @@ def search(
         by_meaning = _by_meaning(query, eligibility, k * DEPTH)
     except DatabaseError:
         logger.exception("search failed")
-    fused = reciprocal_rank_fusion([[pk for pk, _ in by_words], [pk for pk, _ in by_meaning]])
+    # What holds every word stands in two lists: that is the surest sign, whatever the encoder makes of the query.
+    every_word = [pk for pk, score in by_words if score >= 1]
+    fused = reciprocal_rank_fusion([every_word, [pk for pk, _ in by_words], [pk for pk, _ in by_meaning]])
     matched = {pk for pk, _ in by_words}
     ranked = [(int(pk), score, "words" if pk in matched else "meaning") for pk, score in fused[:k]]  # type: ignore[call-overload]
     if conf.ENABLED == "shadow":

@@ -44,7 +44,7 @@ def similar(
         if space is not None:
             ranked = [(pk, score, "similar") for pk, score in nearest(space, resource.pk, eligibility, k)]
         if not ranked:
-            ranked = [(pk, score, "words") for pk, score in words(resource.title, eligibility, k)]
+            ranked = [(pk, score, "words") for pk, score in words(resource.title, eligibility, k, at_least=0)]
     except DatabaseError:
         logger.exception("similar resources not found resource=%s", resource.pk)
     if conf.ENABLED == "shadow":

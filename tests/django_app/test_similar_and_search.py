@@ -100,5 +100,14 @@ def test_words_alone_serve_without_vectors(hashing):
 
 def test_word_terms():
     assert word_terms("Deep 学习入门") == ["'deep':*", "('学' <-> '习')", "('习' <-> '入')", "('入' <-> '门')"]
-    assert word_terms("学") == ["'学'"]
-    assert word_terms("it's") == ["'it':*", "'s':*"]
+    assert word_terms("学") == ["('学')"]
+    assert word_terms("it's") == ["'it'", "'s'"]
+
+
+def test_scattered_words_do_not_count_as_found(hashing):
+    Resource.objects.create(key="calculus", title="微积分：变化率与面积")
+    Resource.objects.create(key="climate", title="气候科学", description="气候变化的原因")
+    Resource.objects.create(key="why", title="Why and because", description="Giving reasons")
+    Resource.objects.create(key="rome", title="How empires fall")
+    assert keys(search("气候变化")) == ["climate"]
+    assert keys(search("why do empires fall")) == ["rome"]

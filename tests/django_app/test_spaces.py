@@ -40,9 +40,7 @@ def test_a_broken_index_is_repaired(space, hashing):
     hashing(INDEX_MIN_VECTORS=10)
     spaces.ensure_index(space)
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", [space.index_name]
-        )
+        cursor.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", [space.index_name])
     assert spaces.index_state(space) == "invalid"
     assert spaces.ensure_index(space)
     assert spaces.index_state(space) == "valid"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 def database(name: str, **changes: Any) -> dict[str, Any]:
     """Return the DATABASES entry of a host's database; `manage.py test` makes another one beside it."""
     server: dict[str, Any] = DATABASES["default"]
-    full = f"{server['TEST']['NAME']}_{name}"
+    # From the environment, which the host's process inherits: pytest-django renames the entry in this process alone.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    full = f"{os.environ.get('LLMREC_TEST_DB', 'test_llmrec')}_{worker}_{name}"
     return {**server, "NAME": full, "TEST": {"NAME": f"{full}_tests"}, **changes}
 
 

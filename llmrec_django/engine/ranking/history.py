@@ -18,7 +18,7 @@ def history_vector(
     *,
     decay: float,
     profile: Float32Vector | None = None,
-    profile_weight: float = 1.0,
+    profile_share: float = 0.35,
 ) -> Float32Vector | None:
     """Average what a learner did, newer and stronger interactions counting more.
 
@@ -27,19 +27,20 @@ def history_vector(
         weights: Strength of each interaction, ≥ 0; length L.
         decay: Factor per step back in time, in (0, 1].
         profile: Unit vector of goals and interests, float32 [D], or None.
-        profile_weight: Its weight, where the newest interaction of strength 1 has weight 1.
+        profile_share: Its weight beside the whole history, however long that is; in [0, 1].
 
     Returns:
         float32 [D] of unit length; None when there is nothing to average.
     """
-    parts = []
+    history = None
     if len(vectors):
         strength = np.asarray(weights, dtype=np.float32) * np.power(decay, np.arange(len(vectors)), dtype=np.float32)
-        parts.append(strength @ vectors)  # [D]
-    if profile is not None:
-        parts.append(np.float32(profile_weight) * profile)
-    if not parts:
-        return None
-    total: Float32Vector = np.sum(parts, axis=0, dtype=np.float32)
-    length = float(np.linalg.norm(total))
-    return total / np.float32(length) if length > 1e-6 else None
+        history = _unit(strength @ vectors)  # [D]
+    if history is None or profile is None:
+        return history if profile is None else profile
+    return _unit(np.float32(1 - profile_share) * history + np.float32(profile_share) * profile)
+
+
+def _unit(vector: Float32Vector) -> Float32Vector | None:
+    length = float(np.linalg.norm(vector))
+    return vector / np.float32(length) if length > 1e-6 else None

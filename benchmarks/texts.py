@@ -29,8 +29,8 @@ in|field work in|laboratory methods for|the vocabulary of|measurement in|ethical
 of|tools for|software for|a first look at|an advanced seminar on|a revision guide to|interviews about|the
 economics of|teaching|the future of|safety rules in|classic experiments in|a critical reading of|regional
 differences in"""
-DETAILS = """with worked examples|for evening classes|using data from three countries|with a small project every week|and how
-experts disagree about it|from first principles|through primary sources|with peer review|in the open air|and its
+DETAILS = """with worked examples|for evening classes|using data from three countries|with a small project every
+week|and how experts disagree about it|from first principles|through primary sources|with peer review|in the open air|and its
 link to public health|on a small budget|for teachers in rural schools|with simulations|through letters and
 diaries|using open data|with weekly quizzes|for people who change careers|in small groups|and its effect on
 cities|with guest lectures|through maps|with hand drawn diagrams|for hobbyists|under changing laws|and the role
@@ -45,7 +45,7 @@ def _parts(text: str) -> list[str]:
 
 def texts(n: int, *, seed: int, words: tuple[int, int] = (14, 24)) -> list[str]:
     """Return `n` distinct texts of between `words` words, both included."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     subjects, angles, details, groups = map(_parts, (SUBJECTS, ANGLES, DETAILS, GROUPS))
     found: dict[str, None] = {}
     while len(found) < n:

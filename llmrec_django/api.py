@@ -6,8 +6,8 @@ Everything here is stable between minor versions; what is not here may move.
 from __future__ import annotations
 
 from llmrec_django.services.learners import find_learner, get_learner
-from llmrec_django.services.record import record, record_many
 from llmrec_django.services.recommend import recommend
+from llmrec_django.services.record import record, record_many
 from llmrec_django.services.search import search
 from llmrec_django.services.similar import similar
 

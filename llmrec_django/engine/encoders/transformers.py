@@ -240,7 +240,7 @@ class TransformersEncoder(Encoder):
             return self._loaded
 
     def _load_quantised(self) -> OnnxEncoder:
-        # torch's own dynamic quantisation is deprecated; ONNX Runtime's is as fast and keeps more neighbours.
+        # torch's own dynamic quantisation is deprecated.
         threads = require("torch", extra="worker").get_num_threads()
         with tempfile.TemporaryDirectory(prefix="llmrec_int8_") as scratch:
             folder = Path(scratch) / "export"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Exists, F, OuterRef, Q
 
+from llmrec_django.engine.text import clean_text
 from llmrec_django.exceptions import EncoderError, EncoderUnavailable
 from llmrec_django.models import LearnerProfile, ProfileVector, VectorSpace
 from llmrec_django.services.embedding.encoding import checked
@@ -23,7 +24,7 @@ def embed_profiles(space: VectorSpace, encoder: Encoder, *, batch: int = 256) ->
     """Embed goals and interests that have no vector of their present text; they are few, so no lease."""
     done = 0
     while profiles := list(pending_profiles(space)[:batch]):
-        texts = [profile.text for profile in profiles]
+        texts = [clean_text(profile.text) for profile in profiles]
         try:
             matrix = checked(encoder.encode_queries(texts), len(texts), space.dimension)
         except EncoderUnavailable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -82,6 +82,10 @@ class ItemToItemModel:
         """Keep the `k` strongest entries of each row: the model that stored neighbours amount to."""
         ids, weights = self.neighbours(k)
         return ItemToItemModel(matrix_of_neighbours(ids, weights), decay=self.decay, max_history=self.max_history)
+
+    def rescored(self, config: Any) -> ItemToItemModel:
+        """Take over `decay` and `max_history` of a config; the matrix is shared."""
+        return replace(self, decay=config.decay, max_history=config.max_history)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything the model is made of, as arrays that any container can hold."""

@@ -35,6 +35,8 @@ class TransitionsConfig:
     """In scoring: how many of the latest resources count."""
 
 
+SCORING_FIELDS = ("decay", "max_history")
+"""Fields that change scores only, not the fit."""
 SEARCH_SPACE: Mapping[str, tuple[Any, ...]] = {
     "window": (1, 2, 3, 5, 10, 20),
     "gap_decay": ("none", "sqrt", "linear"),

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from llmrec_django.types import Float32Matrix
+
 NO_RESOURCE = -1
 """Fills the places of a list for which no resource was left."""
 
@@ -54,7 +56,7 @@ def rank_top_k(
     """
     scores = np.array(scores, dtype=np.float32)  # [B, N], a copy: it is written to
     n_lists, n_resources = scores.shape
-    scores[np.isnan(scores)] = -np.inf
+    np.copyto(scores, -np.inf, where=np.isnan(scores))
     if allowed is not None:
         scores[:, ~allowed] = -np.inf
     if seen is not None:
@@ -66,18 +68,31 @@ def rank_top_k(
     if taken == 0 or n_lists == 0:
         return ranked, best
 
-    # With columns in the order of the keys, "the first ones among equals" is what the keys ask for.
-    by_key = np.argsort(tie_keys(np.arange(n_resources)) if keys is None else keys, kind="stable")
-    scores = scores[:, by_key]
     threshold = np.partition(scores, n_resources - taken, axis=1)[:, n_resources - taken, None]  # [B, 1]
-    above, equal = scores > threshold, scores == threshold
-    places_left = taken - above.sum(axis=1, keepdims=True)
-    chosen = above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= places_left))
+    chosen = scores >= threshold
+    order_of_keys = np.argsort(tie_keys(np.arange(n_resources)) if keys is None else keys, kind="stable")
+    crowded = np.nonzero(chosen.sum(axis=1) > taken)[0]  # more equals at the last place than places
+    if len(crowded):
+        chosen[crowded] = _first_by_key(scores[crowded], threshold[crowded], taken, order_of_keys)
     columns = np.nonzero(chosen)[1].reshape(n_lists, taken)
     values = np.take_along_axis(scores, columns, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
+    place = np.empty(n_resources, dtype=np.int64)
+    place[order_of_keys] = np.arange(n_resources)
+    order = np.lexsort((place[columns], -values), axis=1)
     values = np.take_along_axis(values, order, axis=1)
-    rows = by_key[np.take_along_axis(columns, order, axis=1)]
-    ranked[:, :taken] = np.where(np.isneginf(values), NO_RESOURCE, rows)
+    ranked[:, :taken] = np.where(np.isneginf(values), NO_RESOURCE, np.take_along_axis(columns, order, axis=1))
     best[:, :taken] = values
     return ranked, best
+
+
+def _first_by_key(
+    scores: Float32Matrix, threshold: Float32Matrix, taken: int, order_of_keys: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Mark what is above the threshold and, of what equals it, the first by key that still fit; bool [B, N]."""
+    by_key = scores[:, order_of_keys]
+    above, equal = by_key > threshold, by_key == threshold
+    places_left = taken - above.sum(axis=1, keepdims=True)
+    marked = above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= places_left))
+    chosen = np.empty(marked.shape, dtype=bool)
+    chosen[:, order_of_keys] = marked
+    return chosen

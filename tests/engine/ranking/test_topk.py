@@ -61,3 +61,9 @@ def test_it_agrees_with_sorting_everything(scores, k, seen):
         left = [i for i in range(9) if i not in seen[row] and scores[row, i] > -np.inf]
         expected = sorted(left, key=lambda i: (-scores[row, i], keys[i]))[:k]
         assert ranked[row].tolist() == expected + [-1] * (k - len(expected))
+
+
+def test_many_equals_at_the_last_place_go_by_key_beside_rows_without():
+    scores = np.array([[5.0, 1, 1, 1, 1, 1], [6.0, 5, 4, 3, 2, 1]])
+    keys = np.array([0, 9, 4, 7, 1, 8], dtype=np.uint64)
+    assert rank_top_k(scores, 3, keys=keys)[0].tolist() == [[0, 4, 2], [0, 1, 2]]

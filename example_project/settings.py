@@ -147,7 +147,7 @@ LLMREC = {
     },
     "ENCODER": os.environ.get("LLMREC_ENCODER", "minilm"),
     "ARTIFACT_DIR": str(DATA_DIR / "artifacts"),
-    "QUEUES": {"embed": "llmrec.embed", "default": "llmrec.default"},
+    "QUEUES": {"embed": "llmrec.embed", "train": "llmrec.default", "default": "llmrec.default"},
 }
 
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}

@@ -66,7 +66,7 @@ DEFAULTS: dict[str, Any] = {
     # Milliseconds one candidate query may run before the fallback list is served; 0: no limit.
     "STATEMENT_TIMEOUT_MS": 2000,
     # Celery queues by purpose. Start a worker with `-Q` and these names, or name queues you already have.
-    "QUEUES": {"embed": "llmrec.embed", "default": "llmrec.default"},
+    "QUEUES": {"embed": "llmrec.embed", "train": "llmrec.train", "default": "llmrec.default"},
     # Nudge the workers through Celery after a save. False: run `llmrec_embed` from cron instead.
     "CELERY": True,
     # Meaning of each verb; entries given here are merged over the defaults, None removes one.
@@ -130,6 +130,29 @@ DEFAULTS: dict[str, Any] = {
     "HISTORY_LENGTH": 50,
     # Each step back in a learner's history counts this much less, in (0, 1].
     "HISTORY_DECAY": 0.9,
+    # What a training run blends; a name left out is not trained. See services/training/sources.py.
+    "TRAIN_SOURCES": (
+        "relevance",
+        "transitions",
+        "linear_next",
+        "ease",
+        "item_knn",
+        "content",
+        "popularity",
+        "popular_lately",
+    ),
+    # Values of the relevance model's configuration over its defaults (engine/relevance/config.py).
+    "RELEVANCE": {},
+    # Seconds that the choice of each source's hyper-parameters may take; 0 keeps the defaults.
+    "TUNE_S": 120,
+    # Accounts that teach nothing: conditions on the user model; a field it does not have is no condition.
+    "IGNORED_ACCOUNTS": {"is_staff": True},
+    # One learner's interactions weigh at most so much together, in training.
+    "LEARNER_WEIGHT_LIMIT": 200,
+    # Replaced versions whose files are kept for a way back.
+    "KEEP_VERSIONS": 3,
+    # Alias in STORAGES for the files of trained versions, private to the site; None: ARTIFACT_DIR.
+    "ARTIFACT_STORAGE": None,
     # Days of activity behind "popular", and seconds the tenant's popular list is cached.
     "POPULAR_DAYS": 90,
     "POPULAR_CACHE_S": 300,

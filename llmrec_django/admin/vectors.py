@@ -28,7 +28,7 @@ def _count(model: Any, **conditions: Any) -> Any:
 @admin.register(VectorSpace)
 class VectorSpaceAdmin(ReadOnlyModelAdmin):
     list_display = ("encoder_id", "dimension", "status", "n_vectors", "n_failed", "n_empty", "created_at")
-    list_filter = ("status",)
+    list_filter = ("purpose", "status")
     ordering = ("-pk",)
     actions = ("activate", "retire")
     readonly_fields = ("n_vectors", "n_failed", "n_empty", "index")
@@ -70,6 +70,10 @@ class VectorSpaceAdmin(ReadOnlyModelAdmin):
     def activate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         space = self._the_one(request, queryset)
         if space is None:
+            return
+        if space.purpose != VectorSpace.Purpose.TEXT:
+            text = gettext("%(space)s belongs to a model version: let that serve instead.")
+            self.message_user(request, text % {"space": space}, messages.ERROR)
             return
         spaces.activate(space)
         self.log_many(request, [space], gettext("Activated."))

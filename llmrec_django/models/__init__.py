@@ -2,17 +2,20 @@ from llmrec_django.models.learner import Interaction, LearnerProfile
 from llmrec_django.models.placement import Placement
 from llmrec_django.models.resource import Competency, Prerequisite, Resource, ResourceCompetency
 from llmrec_django.models.vectors import EmbeddingClaim, ProfileVector, ResourceVector, VectorSpace
+from llmrec_django.models.versions import ModelVersion, ResourceNeighbours
 
 __all__ = [
     "Competency",
     "EmbeddingClaim",
     "Interaction",
     "LearnerProfile",
+    "ModelVersion",
     "Placement",
     "Prerequisite",
     "ProfileVector",
     "Resource",
     "ResourceCompetency",
+    "ResourceNeighbours",
     "ResourceVector",
     "VectorSpace",
 ]

@@ -15,12 +15,25 @@ from llmrec_django.models.resource import Resource
 
 class VectorSpaceQuerySet(LLMRecQuerySet):
     def fed(self) -> VectorSpaceQuerySet:
-        """Spaces that new and changed resources must still be embedded into."""
-        return self.filter(status__in=[VectorSpace.Status.BUILDING, VectorSpace.Status.ACTIVE])
+        """Spaces of texts that new and changed resources must still be embedded into.
+
+        Besides the one that serves and the one being built, the space that an active model version was trained on:
+        what is added since can be recommended by it only if it has its vector there.
+        """
+        trained_on = VectorSpace.objects.filter(versions__status="active")
+        return self.texts().filter(
+            Q(status__in=[VectorSpace.Status.BUILDING, VectorSpace.Status.ACTIVE]) | Q(pk__in=trained_on.values("pk"))
+        )
+
+    def texts(self) -> VectorSpaceQuerySet:
+        """Spaces of an encoder; the others hold what a model version learned."""
+        return self.filter(purpose=VectorSpace.Purpose.TEXT)
 
 
 class VectorSpace(LLMRecModel):
     """One encoder, one text recipe, one dimension. What it names never changes; only its status does.
+
+    A space of purpose "relevance" holds the vectors R(i) that one model version learned.
 
     .. no_pii:
     """
@@ -30,6 +43,13 @@ class VectorSpace(LLMRecModel):
         ACTIVE = "active", pgettext_lazy("vector space", "active")
         RETIRED = "retired", pgettext_lazy("vector space", "retired")
 
+    class Purpose(models.TextChoices):
+        TEXT = "text", pgettext_lazy("vector space", "texts")
+        RELEVANCE = "relevance", pgettext_lazy("vector space", "a model version")
+
+    purpose = models.CharField(
+        pgettext_lazy("vector space", "holds vectors of"), max_length=16, choices=Purpose.choices, default=Purpose.TEXT
+    )
     encoder = models.CharField(_("encoder"), max_length=64, help_text=_("Its name in LLMREC['ENCODERS']."))
     encoder_id = models.CharField(_("encoder id"), max_length=255, help_text=_("Model, revision and options."))
     recipe = models.CharField(_("text recipe"), max_length=64)
@@ -46,7 +66,9 @@ class VectorSpace(LLMRecModel):
         verbose_name = _("vector space")
         verbose_name_plural = _("vector spaces")
         constraints = [
-            models.UniqueConstraint(fields=["status"], condition=Q(status="active"), name="llmrec_space_one_active"),
+            models.UniqueConstraint(
+                fields=["status"], condition=Q(status="active", purpose="text"), name="llmrec_space_one_active"
+            ),
             models.UniqueConstraint(
                 fields=["encoder_id", "recipe", "dimension"],
                 condition=~Q(status="retired"),

@@ -19,13 +19,9 @@ STATES = ("done", "pending", "working", "failed", "empty")
 
 def with_embedding_state(resources: QuerySet[Resource]) -> QuerySet[Resource]:
     """Annotate `embedding_state` (one of `STATES`) and `embedding_error` for the space that serves."""
-    active = VectorSpace.Status.ACTIVE
-    vector = ResourceVector.objects.filter(
-        resource=OuterRef("pk"), space__status=active, content_hash=OuterRef("content_hash")
-    )
-    claim = EmbeddingClaim.objects.filter(
-        resource=OuterRef("pk"), space__status=active, content_hash=OuterRef("content_hash")
-    )
+    serving = {"space__status": VectorSpace.Status.ACTIVE, "space__purpose": VectorSpace.Purpose.TEXT}
+    vector = ResourceVector.objects.filter(resource=OuterRef("pk"), content_hash=OuterRef("content_hash"), **serving)
+    claim = EmbeddingClaim.objects.filter(resource=OuterRef("pk"), content_hash=OuterRef("content_hash"), **serving)
     return resources.annotate(
         embedding_state=Case(
             When(Exists(vector), then=Value("done")),

@@ -28,8 +28,8 @@ ADVISORY_LOCK = 1_818_063_219
 
 
 def active_space() -> VectorSpace | None:
-    """Return the space that serves, or None on the first day."""
-    return VectorSpace.objects.filter(status=VectorSpace.Status.ACTIVE).first()
+    """Return the space of texts that serves, or None on the first day."""
+    return VectorSpace.objects.texts().filter(status=VectorSpace.Status.ACTIVE).first()
 
 
 def space_for(encoder: Encoder, name: str | None = None) -> VectorSpace:
@@ -40,7 +40,11 @@ def space_for(encoder: Encoder, name: str | None = None) -> VectorSpace:
     identity = {"encoder_id": encoder.encoder_id, "recipe": RECIPE, "dimension": encoder.dimension}
     with transaction.atomic(using=_alias()):
         space = (
-            VectorSpace.objects.using(_alias()).filter(**identity).exclude(status=VectorSpace.Status.RETIRED).first()
+            VectorSpace.objects.using(_alias())
+            .texts()
+            .filter(**identity)
+            .exclude(status=VectorSpace.Status.RETIRED)
+            .first()
         )
         if space is None:
             first = active_space() is None
@@ -55,12 +59,18 @@ def space_for(encoder: Encoder, name: str | None = None) -> VectorSpace:
 
 
 def activate(space: VectorSpace) -> None:
-    """Let `space` serve in place of the active one, in one transaction. The old one is kept for a way back."""
+    """Let `space` serve in place of the active one, in one transaction. The old one is kept for a way back.
+
+    Raises:
+        ValueError: it holds what a model version learned, and serves when that version does.
+    """
+    if space.purpose != VectorSpace.Purpose.TEXT:
+        raise ValueError(f"Cannot activate vector space {space.pk}: it belongs to a model version. Activate that.")
     now = timezone.now()
     with transaction.atomic(using=_alias()):
         # Taken in one order by every switch, so that two at once wait instead of failing on the constraint.
         list(VectorSpace.objects.select_for_update().order_by("pk"))
-        VectorSpace.objects.filter(status=VectorSpace.Status.ACTIVE).exclude(pk=space.pk).update(
+        VectorSpace.objects.texts().filter(status=VectorSpace.Status.ACTIVE).exclude(pk=space.pk).update(
             status=VectorSpace.Status.RETIRED, retired_at=now
         )
         VectorSpace.objects.filter(pk=space.pk).update(
@@ -82,9 +92,13 @@ def retire(space: VectorSpace) -> None:
 
 
 def purge_retired(*, batch: int = 5000) -> int:
-    """Delete spaces retired long enough ago: the index first, then rows in batches; return how many spaces."""
+    """Delete spaces retired long enough ago: the index first, then rows in batches; return how many spaces.
+
+    A space that an active model version was trained on stays: that version reads it.
+    """
     before = timezone.now() - timedelta(days=conf.RETIRED_SPACE_DAYS)
-    spaces = list(VectorSpace.objects.filter(status=VectorSpace.Status.RETIRED, retired_at__lt=before))
+    retired = VectorSpace.objects.filter(status=VectorSpace.Status.RETIRED, retired_at__lt=before)
+    spaces = list(retired.exclude(pk__in=VectorSpace.objects.fed().values("pk")))
     for space in spaces:
         drop_index(space)
         for model in (ResourceVector, ProfileVector, EmbeddingClaim):

@@ -16,18 +16,22 @@ MODELS = [
     models.EmbeddingClaim,
     models.Interaction,
     models.LearnerProfile,
+    models.ModelVersion,
     models.Placement,
     models.Prerequisite,
     models.ProfileVector,
     models.Resource,
     models.ResourceCompetency,
+    models.ResourceNeighbours,
     models.ResourceVector,
     models.VectorSpace,
 ]
 READ_ONLY = [
     models.EmbeddingClaim,
     models.Interaction,
+    models.ModelVersion,
     models.ProfileVector,
+    models.ResourceNeighbours,
     models.ResourceVector,
     models.VectorSpace,
 ]
@@ -55,6 +59,16 @@ def make_rows(n, space):
         resource=other, space=space, state="failed", content_hash="x", token="t", lease_until=timezone.now(), error="no"
     )
     models.Placement.objects.create(name=f"place-{n}")
+    version = models.ModelVersion.objects.create(
+        status="rejected", metrics={"ndcg": 0.1, "table": [{"source": "blend", "NDCG@10": 0.1, "learners": 3}]}
+    )
+    models.ResourceNeighbours.objects.create(
+        version=version,
+        resource=resource,
+        source="ease",
+        neighbour_ids=np.array([other.pk], "<i8").tobytes(),
+        weights=np.array([0.5], "<f4").tobytes(),
+    )
     models.VectorSpace.objects.create(encoder="e", encoder_id=f"e{n}", recipe="1", dimension=3, status="retired")
 
 

@@ -207,9 +207,9 @@ class TestCelery:
 
     def test_queues_that_nobody_reads(self):
         [finding] = workers._queues({"celery": ["worker1"], "llmrec.default": ["worker1"]}, "")
-        assert finding.found == "nobody reads llmrec.embed; workers read celery, llmrec.default"
-        [finding] = workers._queues({"llmrec.embed": ["a", "b"], "llmrec.default": ["a"]}, "")
-        assert (finding.status, finding.found) == ("ok", "llmrec.default: 1; llmrec.embed: 2")
+        assert finding.found == "nobody reads llmrec.embed, llmrec.train; workers read celery, llmrec.default"
+        [finding] = workers._queues({"llmrec.embed": ["a", "b"], "llmrec.train": ["b"], "llmrec.default": ["a"]}, "")
+        assert (finding.status, finding.found) == ("ok", "llmrec.default: 1; llmrec.embed: 2; llmrec.train: 1")
 
     def test_eager_tasks_are_a_warning(self, healthy):
         from celery import current_app

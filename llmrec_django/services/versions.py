@@ -1,0 +1,98 @@
+"""Which trained version serves a tenant, and switching between them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from django.db import router, transaction
+from django.utils import timezone
+
+from llmrec_django.conf import conf
+from llmrec_django.exceptions import LLMRecError
+from llmrec_django.models import ModelVersion, ResourceNeighbours, VectorSpace
+from llmrec_django.services import artifacts
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+logger = logging.getLogger(__name__)
+
+SERVED = (ModelVersion.Status.ACTIVE, ModelVersion.Status.RETIRED, ModelVersion.Status.CANDIDATE)
+
+
+def active_version(tenant: str) -> ModelVersion | None:
+    """Return the version that serves a tenant, or None: lists are then made without training."""
+    # Its text is small, but its metrics are not, and this is read for every list.
+    return ModelVersion.objects.filter(tenant=tenant, status=ModelVersion.Status.ACTIVE).defer("metrics").first()
+
+
+def activate(version: ModelVersion, *, why: str = "") -> ModelVersion:
+    """Let `version` serve its tenant in place of the active one, in one transaction; return it.
+
+    Raises:
+        LLMRecError: its files are missing or are not what training wrote, or it never had any.
+    """
+    if not version.artifact:
+        raise LLMRecError(f"Cannot activate {version}. It has no files any more. Train again.")
+    artifacts.fetch(version)
+    now = timezone.now()
+    with transaction.atomic(using=router.db_for_write(ModelVersion)):
+        # In one order by every switch, so that two at once wait instead of failing on the constraint.
+        list(_of(version.tenant).select_for_update().order_by("pk").values_list("pk", flat=True))
+        _of(version.tenant).filter(status=ModelVersion.Status.ACTIVE).exclude(pk=version.pk).update(
+            status=ModelVersion.Status.RETIRED, retired_at=now
+        )
+        changed = {"status": ModelVersion.Status.ACTIVE, "activated_at": now, "retired_at": None}
+        ModelVersion.objects.filter(pk=version.pk).update(**changed, **({"why": why} if why else {}))
+    version.refresh_from_db()
+    logger.info("model version active version=%s tenant=%s", version.pk, version.tenant)
+    _discard_old(version.tenant)
+    return version
+
+
+def roll_back(tenant: str) -> ModelVersion | None:
+    """Let the version serve again that served before the active one; return it.
+
+    Returns:
+        None when there is none that served before: then lists are made without training.
+
+    Raises:
+        LLMRecError: no version is active, or the files of the one before are damaged.
+    """
+    current = active_version(tenant)
+    if current is None:
+        raise LLMRecError(f"Cannot go back in tenant {tenant!r}. No trained version serves. Train one first.")
+    before = (
+        _of(tenant)
+        .filter(status=ModelVersion.Status.RETIRED, activated_at__lt=current.activated_at)
+        .exclude(artifact="")
+        .order_by("-activated_at")
+        .first()
+    )
+    if before is not None:
+        served_since = before.activated_at
+        activate(before)
+        # It keeps its place in the order of versions: going back twice goes back further, not to and fro.
+        ModelVersion.objects.filter(pk=before.pk).update(activated_at=served_since)
+        before.refresh_from_db()
+        return before
+    ModelVersion.objects.filter(pk=current.pk).update(status=ModelVersion.Status.RETIRED, retired_at=timezone.now())
+    logger.info("no model version active tenant=%s", tenant)
+    return None
+
+
+def _discard_old(tenant: str) -> None:
+    """Delete files and neighbours of all but the last versions that served; their numbers stay."""
+    old = _of(tenant).exclude(status=ModelVersion.Status.ACTIVE).exclude(artifact="").order_by("-activated_at", "-pk")
+    for version in old[int(conf.KEEP_VERSIONS) :]:
+        artifacts.delete(version)
+        ResourceNeighbours.objects.filter(version=version).delete()
+        space = version.relevance_space
+        ModelVersion.objects.filter(pk=version.pk).update(artifact="", digest="", relevance_space=None)
+        if space is not None:
+            VectorSpace.objects.filter(pk=space.pk).update(status=VectorSpace.Status.RETIRED, retired_at=timezone.now())
+
+
+def _of(tenant: str) -> QuerySet[ModelVersion]:
+    return ModelVersion.objects.filter(tenant=tenant)

@@ -70,8 +70,8 @@ def nearest(
 def words(query: str, eligibility: Eligibility, n: int, *, at_least: float = 0.5) -> list[tuple[int, float]]:
     """Return up to `n` eligible resources that hold words of `query`, those with most of its words first.
 
-    A word of four letters or more matches as a prefix; text in Han, kana or Hangul matches by pairs of neighbouring
-    characters.
+    A word of four letters or more matches as a prefix of its English stem; text in Han, kana or Hangul matches by
+    pairs of neighbouring characters, of which one is enough. English stop words count only where there is nothing else.
 
     Args:
         at_least: Share of the query's words that a resource must hold, in [0, 1]; one word at least.
@@ -80,38 +80,48 @@ def words(query: str, eligibility: Eligibility, n: int, *, at_least: float = 0.5
         (resource id, score): the share of words held, in (0, 1], plus less than 0.01 for how prominently. So a score
         of 1 or more means that every word was found.
     """
-    terms = word_terms(query)
-    if eligibility.is_empty or not terms:
+    given, pairs = query_words(query)
+    if eligibility.is_empty or not (given or pairs):
         return []
+    # The stemmer's dictionary comes with PostgreSQL; it returns an empty array for a stop word.
     sql = (
-        "WITH terms AS MATERIALIZED (SELECT to_tsquery('simple', t) AS q FROM unnest(%s::text[]) AS t) "
-        "SELECT id, held / %s::float8 + 0.01 * prominence / (1 + prominence) AS score FROM ("
-        "SELECT r.id, (SELECT count(*) FROM terms WHERE r.search_words @@ terms.q) AS held, "
+        "WITH given AS (SELECT word, ts_lexize('english_stem', word) AS stem FROM unnest(%s::text[]) AS w(word)), "
+        "terms AS MATERIALIZED ("
+        "SELECT to_tsquery('simple', quote_literal(coalesce(stem[1], word)) "
+        f"|| CASE WHEN length(word) >= {SHORTEST_PREFIX} THEN ':*' ELSE '' END) AS q FROM given "
+        "WHERE stem IS DISTINCT FROM '{}' "
+        "OR (%s AND NOT EXISTS (SELECT 1 FROM given WHERE stem IS DISTINCT FROM '{}')) "
+        "UNION ALL SELECT to_tsquery('simple', pair) FROM unnest(%s::text[]) AS p(pair)), "
+        "loose AS MATERIALIZED (SELECT string_agg(q::text, ' | ')::tsquery AS q, count(*) AS n FROM terms) "
+        "SELECT id, held / n::float8 + 0.01 * prominence / (1 + prominence) AS score FROM ("
+        "SELECT r.id, loose.n, (SELECT count(*) FROM terms WHERE r.search_words @@ terms.q) AS held, "
         "ts_rank(r.search_words, loose.q, 1) AS prominence "
-        f"FROM {RESOURCES} r, to_tsquery('simple', %s) AS loose(q) "
-        f"WHERE r.search_words @@ loose.q AND r.id IN ({eligibility.sql})"
-        ") found WHERE held >= %s ORDER BY score DESC, " + TIE_BREAK.format(id="id") + " LIMIT %s"
+        f"FROM {RESOURCES} r, loose WHERE r.search_words @@ loose.q AND r.id IN ({eligibility.sql})"
+        ") found WHERE held >= greatest(1, %s * n) ORDER BY score DESC, " + TIE_BREAK.format(id="id") + " LIMIT %s"
     )
-    needed = max(1.0, at_least * len(terms))
-    return _fetch(sql, (terms, len(terms), " | ".join(terms), *eligibility.params, needed), eligibility, n)
+    needed = 0.0 if pairs else at_least
+    return _fetch(sql, (given, not pairs, pairs, *eligibility.params, needed), eligibility, n)
 
 
 SPACELESS = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{SPACELESS}]+|[^\W_{SPACELESS}]+")
 SHORTEST_PREFIX = 4
 """Shorter words match whole: "do" must not find "document"."""
+LONGEST_QUERY = 32
+"""Words beyond these are left out."""
 
 
-def word_terms(query: str) -> list[str]:
-    """Return the tsquery terms of a query, at most 32: `'learn':*` for a word, `'学' <-> '习'` for two characters."""
-    terms: list[str] = []
+def query_words(query: str) -> tuple[list[str], list[str]]:
+    """Return a query's words, and tsquery terms for the pairs of characters of scripts written without spaces."""
+    given: list[str] = []
+    pairs: list[str] = []
     for word in _WORD.findall(query.lower()[:1000]):
         if re.match(rf"[{SPACELESS}]", word):
-            pairs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
-            terms += ["(" + " <-> ".join(f"'{char}'" for char in pair) + ")" for pair in pairs]
+            runs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
+            pairs += [" <-> ".join(f"'{char}'" for char in run) for run in runs]
         else:
-            terms.append(f"'{word}':*" if len(word) >= SHORTEST_PREFIX else f"'{word}'")
-    return list(dict.fromkeys(terms))[:32]
+            given.append(word)
+    return list(dict.fromkeys(given))[:LONGEST_QUERY], list(dict.fromkeys(pairs))[:LONGEST_QUERY]
 
 
 def popular(tenant: str, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:

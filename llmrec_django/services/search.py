@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LONGEST_QUERY = 1000
+LEAST_KNOWN = 0.5
+"""An encoder that knows less of a query's tokens has nothing to say: its neighbours would be noise."""
 DEPTH = 3
 """Each list is read so many times deeper than asked, so that what both find comes first."""
 
@@ -73,6 +75,8 @@ def _by_meaning(query: str, eligibility: Eligibility, n: int) -> list[tuple[int,
     if space is None or encoder is None:
         return []
     try:
+        if encoder.known_share(query) < LEAST_KNOWN:
+            return []
         vector = encoder.encode_queries([query])[0]
     except LLMRecError as exc:
         logger.warning("search goes on with words only cause=%s: %s", type(exc).__name__, exc)

@@ -3,7 +3,7 @@
 import pytest
 
 from llmrec_django.models import Resource
-from llmrec_django.retrieval.candidates import word_terms, words
+from llmrec_django.retrieval.candidates import query_words, words
 from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.services import embedding
 from llmrec_django.services.search import search
@@ -98,10 +98,18 @@ def test_words_alone_serve_without_vectors(hashing):
     assert [item.source for item in result] == ["words"]
 
 
-def test_word_terms():
-    assert word_terms("Deep 学习入门") == ["'deep':*", "('学' <-> '习')", "('习' <-> '入')", "('入' <-> '门')"]
-    assert word_terms("学") == ["('学')"]
-    assert word_terms("it's") == ["'it'", "'s'"]
+def test_query_words():
+    assert query_words("Deep 学习入门") == (["deep"], ["'学' <-> '习'", "'习' <-> '入'", "'入' <-> '门'"])
+    assert query_words("学") == ([], ["'学'"])
+    assert query_words("it's IT") == (["it", "s"], [])
+
+
+def test_an_encoder_that_cannot_read_the_query_has_no_say(catalogue, monkeypatch):
+    from llmrec_django.testing import HashingEncoder
+
+    assert search("quite unrelated").items
+    monkeypatch.setattr(HashingEncoder, "known_share", lambda self, text: 0.2)
+    assert not search("quite unrelated").items
 
 
 def test_scattered_words_do_not_count_as_found(hashing):
@@ -109,5 +117,7 @@ def test_scattered_words_do_not_count_as_found(hashing):
     Resource.objects.create(key="climate", title="气候科学", description="气候变化的原因")
     Resource.objects.create(key="why", title="Why and because", description="Giving reasons")
     Resource.objects.create(key="rome", title="How empires fall")
-    assert keys(search("气候变化")) == ["climate"]
+    assert keys(search("气候变化"))[0] == "climate"
     assert keys(search("why do empires fall")) == ["rome"]
+    assert keys(search("the empire is falling")) == ["rome"], "stems match, stop words do not count"
+    assert keys(search("why")) == ["why"], "unless there is nothing else"

@@ -195,3 +195,10 @@ def test_a_manifest_of_another_format_is_refused(copied):
     (copied / "encoder.json").write_text(json.dumps({**manifest, "format": 99}))
     with pytest.raises(ArtifactError, match="format is 99"):
         _ = OnnxEncoder(copied).dimension
+
+
+def test_it_tells_how_much_of_a_text_it_can_read(exported):
+    encoder = OnnxEncoder(str(exported))
+    assert encoder.known_share("why do empires fall") == 1
+    assert encoder.known_share("气候变化") < 0.5
+    assert encoder.known_share("") == 1

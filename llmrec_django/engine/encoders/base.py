@@ -59,6 +59,13 @@ class Encoder(ABC):
         """Embed search queries or a learner's goals; [n, d]. Like documents unless the model differs."""
         return self.encode_documents(texts)
 
+    def known_share(self, text: str) -> float:
+        """Return which share of a text's tokens the model has a token for, in [0, 1]; 1 where nobody can tell.
+
+        A model that was taught no Chinese reads a Chinese query as a row of unknown tokens: its vector says nothing.
+        """
+        return 1.0
+
     def export_onnx(self, folder: Any) -> None:
         """Write model, tokenizer and options to `folder` (a Path) for `OnnxEncoder`."""
         raise NotImplementedError(f"{type(self).__name__} has no ONNX export")

@@ -54,6 +54,15 @@ class TokenWindows:
         self._head, self._tail, self._filler = self._special_tokens()
         self._prefix_lengths: dict[str, int] = {"": 0}
 
+    def known_share(self, text: str) -> float:
+        """Return the share of a text's tokens that are not the unknown token; 1 for no tokens."""
+        model = self._tokenizer.model
+        unknown = getattr(model, "unk_id", None)
+        if unknown is None and getattr(model, "unk_token", None):
+            unknown = self._tokenizer.token_to_id(model.unk_token)
+        ids = self._tokenizer.encode(self._prepare([text], "")[0], add_special_tokens=False).ids
+        return 1.0 if unknown is None or not ids else 1 - ids.count(unknown) / len(ids)
+
     def cut(self, texts: Sequence[str], prefix: str = "") -> Pieces:
         """Tokenise `prefix` + text for each text and cut what is longer than the window.
 

@@ -66,6 +66,12 @@ class OnnxEncoder(Encoder):
         """Embed queries, each after the query prefix; see the base class."""
         return self._encode(texts, self._manifest["query_prefix"])
 
+    def known_share(self, text: str) -> float:
+        """Ask the export's tokenizer; see the base class."""
+        self.load()
+        assert self._loaded is not None
+        return self._loaded[1].known_share(text)
+
     def check(self) -> list[str]:
         """Return what is wrong with the folder's manifest; the files it names are checked when loaded."""
         try:

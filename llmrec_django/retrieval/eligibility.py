@@ -66,13 +66,13 @@ class Eligibility:
 def eligible(audience: Audience) -> Eligibility:
     """Return what `audience` may be shown."""
     using = database()
-    queryset = eligible_resources(audience)
-    visible, check_rows = _visibility(audience.user, using)
+    visible, visible_params, check_rows = _visibility(audience.user, using)
     try:
-        sql, params = queryset.filter(visible).order_by().values("pk").query.get_compiler(using).as_sql()
+        sql, params = eligible_resources(audience).order_by().values("pk").query.get_compiler(using).as_sql()
     except EmptyResultSet:
         return Eligibility("", ())
-    return Eligibility(sql, tuple(params), check_rows)
+    # Joined as text: resolving the host's querysets inside ours costs as much as the rest of the query together.
+    return Eligibility(f"{sql} AND ({visible})", (*params, *visible_params), check_rows)
 
 
 def eligible_resources(audience: Audience) -> QuerySet[Resource]:
@@ -120,32 +120,43 @@ def _seen(learner: LearnerProfile, policy: str) -> QuerySet[Interaction]:
     return touched.filter(hides)
 
 
-def _visibility(user: Any, using: str) -> tuple[Q, Callable[[Sequence[int]], set[int]] | None]:
-    """Ask every registered source what `user` may see.
+def _visibility(user: Any, using: str) -> tuple[str, list[Any], Callable[[Sequence[int]], set[int]] | None]:
+    """Ask every registered source what `user` may see; return a condition on the resource table and its parameters.
 
     Resources of a host model that nobody registers any more are hidden, and so are those of a source whose
     `visible_to` fails: closed, never open.
     """
     if user is not None and not getattr(user, "is_authenticated", False):
         user = None
-    condition = Q(content_type__isnull=True)
+    table = Resource._meta.db_table
+    conditions, params = [f'"{table}"."content_type_id" IS NULL'], []
     elsewhere: dict[int, QuerySet[Any]] = {}
     for source in registry.resources():
-        content_type = ContentType.objects.get_for_model(source.model)
+        content_type = ContentType.objects.get_for_model(source.model).pk
+        condition = f'"{table}"."content_type_id" = {int(content_type)}'
         try:
             rows = source.visible_to(user, source.get_queryset())
+            if rows is not None and rows.db != using:
+                elsewhere[content_type] = rows
+            elif rows is not None:
+                keys, key_params = _keys(rows, using)
+                condition = f'({condition} AND "{table}"."object_id" IN ({keys}))'
+                params += key_params
+        except EmptyResultSet:
+            continue
         except Exception:
             logger.exception("visible_to failed, its resources are hidden source=%s", source.name)
             continue
-        if rows is None:
-            condition |= Q(content_type_id=content_type.pk)
-        elif rows.db == using:
-            keys = rows.order_by().annotate(_llmrec_key=Cast("pk", CharField())).values("_llmrec_key")
-            condition |= Q(content_type_id=content_type.pk, object_id__in=keys)
-        else:
-            condition |= Q(content_type_id=content_type.pk)
-            elsewhere[content_type.pk] = rows
-    return condition, _row_check(elsewhere) if elsewhere else None
+        conditions.append(condition)
+    return " OR ".join(conditions), params, _row_check(elsewhere) if elsewhere else None
+
+
+def _keys(rows: QuerySet[Any], using: str) -> tuple[str, list[Any]]:
+    """Return SQL for the primary keys of the host's rows as text: they may be numbers or UUIDs, ours are text."""
+    keys = rows.order_by() if not rows.query.is_sliced else rows
+    as_text = keys.annotate(_llmrec_key=Cast("pk", CharField())).values("_llmrec_key")
+    sql, params = as_text.query.get_compiler(using).as_sql()
+    return sql, list(params)
 
 
 def _row_check(elsewhere: dict[int, QuerySet[Any]]) -> Callable[[Sequence[int]], set[int]]:

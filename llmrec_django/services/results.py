@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmrec_django.models import Resource
+from llmrec_django.retrieval.sql import load_rows
 from llmrec_django.sources import registry
 from llmrec_django.types import Recommendation
 
@@ -13,13 +14,23 @@ if TYPE_CHECKING:
 
     from llmrec_django.models import LearnerProfile
 
-# Large columns that no list shows.
-HIDDEN_COLUMNS = ("body", "search_words", "content_hash")
+# Columns that no list shows: large ones, and times.
+HIDDEN_COLUMNS = (
+    "body",
+    "search_words",
+    "content_hash",
+    "available_from",
+    "available_until",
+    "created_at",
+    "updated_at",
+)
+SHOWN_COLUMNS = tuple(field.name for field in Resource._meta.concrete_fields if field.name not in HIDDEN_COLUMNS)
 
 
 def hydrate(ranked: Sequence[tuple[int, float, str]]) -> tuple[Recommendation, ...]:
     """Load the rows of (resource id, score, source) in one query, in exactly this order."""
-    rows = Resource.objects.defer(*HIDDEN_COLUMNS).in_bulk([pk for pk, _, _ in ranked])
+    ids = [pk for pk, _, _ in ranked]
+    rows = {row.pk: row for row in load_rows(Resource, SHOWN_COLUMNS, "id = ANY(%s)", [ids])} if ids else {}
     found = [(rows[pk], score, source) for pk, score, source in ranked if pk in rows]
     return tuple(
         Recommendation(resource=resource, rank=rank, score=score, source=source, url=resource.url)

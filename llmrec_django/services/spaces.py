@@ -14,6 +14,7 @@ from llmrec_django.conf import conf
 from llmrec_django.engine.text import RECIPE
 from llmrec_django.models import EmbeddingClaim, Interaction, ProfileVector, Resource, ResourceVector, VectorSpace
 from llmrec_django.models.base import is_supported
+from llmrec_django.retrieval.sql import load_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VECTORS = ResourceVector._meta.db_table
+SPACE_COLUMNS = ("id", "purpose", "encoder", "encoder_id", "recipe", "dimension", "status")
 ADVISORY_LOCK = 1_818_063_219
 """First half of our advisory lock keys: any fixed number that another app is unlikely to choose."""
 
 
 def active_space() -> VectorSpace | None:
     """Return the space of texts that serves, or None on the first day."""
-    return VectorSpace.objects.texts().filter(status=VectorSpace.Status.ACTIVE).first()
+    if not tables_exist():
+        return None
+    where = "status = %s AND purpose = %s"
+    found = load_rows(VectorSpace, SPACE_COLUMNS, where, [VectorSpace.Status.ACTIVE, VectorSpace.Purpose.TEXT])
+    return found[0] if found else None
 
 
 def space_for(encoder: Encoder, name: str | None = None) -> VectorSpace:

@@ -154,7 +154,7 @@ def test_texts_leave_the_machine_only_when_allowed():
 
 
 def test_a_queue_for_nothing():
-    assert ids(QUEUES={"train": "gpu"}) == ["E010"]
+    assert ids(QUEUES={"nothing": "gpu"}) == ["E010"]
 
 
 def test_a_database_that_is_not_there():

@@ -152,6 +152,17 @@ class InteractionLog:
         mask = self.weights > 0
         return self if bool(mask.all()) else self.take(mask)
 
+    def without_pings(self) -> InteractionLog:
+        """Keep of a run of interactions with one resource only the last: progress reports are no sequence."""
+        mask = np.ones(len(self), dtype=bool)
+        mask[:-1] = (self.learners[1:] != self.learners[:-1]) | (self.resources[1:] != self.resources[:-1])
+        return self if bool(mask.all()) else self.take(mask)
+
+    def shortened(self, lengths: NDArray[np.integer]) -> InteractionLog:
+        """Keep only the last `lengths[u]` interactions of each learner u; int [n_learners]."""
+        kept = np.minimum(lengths, self.lengths)
+        return self.take(self.positions >= (self.lengths - kept)[self.learners])
+
     def drop_last(self, n: int = 1) -> InteractionLog:
         """Leave out the last `n` interactions of each learner; learners with no more than `n` keep none."""
         return self.take(self.positions < (self.lengths[self.learners] - n))

@@ -106,3 +106,14 @@ def test_stacked_histories_can_be_told_apart():
     assert resources.tolist() == [1, 2, 3]
     assert offsets.tolist() == [0, 2, 2, 3]
     assert stack_histories([])[1].tolist() == [0]
+
+
+def test_a_run_with_one_resource_is_one_step():
+    log = InteractionLog.from_arrays([0, 0, 0, 0, 1, 1], [1, 1, 2, 1, 1, 1], values=[1, 2, 3, 4, 5, 6])
+    assert log.without_pings().values.tolist() == [2, 3, 4, 6]
+    assert small_log().drop_last().without_pings() is not None
+
+
+def test_histories_can_be_shortened_to_lengths_of_their_own():
+    log = small_log().shortened(np.array([1, 2, 5, 0, 1]))
+    assert [history.tolist() for history in log.histories()] == [[2], [4, 4], [], [], []]

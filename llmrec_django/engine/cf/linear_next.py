@@ -74,7 +74,7 @@ def fit(log: InteractionLog, config: LinearNextConfig, *, max_resources: int = M
             f"Cannot fit the linear next-step model on {n} resources: its matrix would be dense. At most "
             f"{max_resources} are allowed; use transitions."
         )
-    log = log.positive()
+    log = log.positive().without_pings()
     past = _window(log, config.decay, config.max_history, ahead=False)
     steps = np.maximum(log.lengths - 1, 1)
     weights = log.weights * np.power(steps, -config.length_power)[log.learners]

@@ -61,7 +61,7 @@ def fit(log: InteractionLog, config: TransitionsConfig) -> ItemToItemModel:
     Note:
         O(interactions · window) time and memory; sparse.
     """
-    log = log.positive()
+    log = log.positive().without_pings()
     counts = count_steps(log, config)
     matrix = _shares(counts, config)
     if config.reverse > 0:

@@ -29,10 +29,15 @@ class RelevanceConfig:
     """Dimensions kept of the language model's vectors."""
     whitening: float = 0.5
     """How far the spread along those dimensions is levelled: 0 leaves it, 1 makes them all equal."""
-    delta_bound: float = 4.0
+    delta_bound: float = 1.0
     """Largest length of E(i), what training adds to a resource's text; the text's own part is about 1 at first."""
+    neighbours: int = 10
+    """Resources of like text from which one that training never met borrows its E(i)."""
+    neighbour_temperature: float = 0.05
+    """How much more the nearest of them lends than the others: softmax(cosine / temperature)."""
 
-    batch_positions: int = 1536
+    mean_gain: float = 0.0
+    batch_positions: int = 768
     """Interactions in a batch."""
     learning_rate: float = 2e-3
     """AdamW's rate after warm-up."""
@@ -46,10 +51,10 @@ class RelevanceConfig:
     """λ of ‖E(i)‖², summed over the catalogue, beside a loss averaged over interactions."""
     learner_embeddings: bool = False
     """Train an E(u) for every learner of the training data. They cost memory for each learner."""
-    dropout: float = 0.3
+    dropout: float = 0.15
     """Share of activations silenced in training."""
     delta_dropout: float = 0.2
-    """Share of resources that must do without E(i) in a step, so that text alone learns to stand in for it."""
+    """Share of resources that must borrow E(i) in a step, as those that training never met will have to."""
     learner_dropout: float = 0.5
     """Share of learners that must do without E(u) in a step, so that S(u) works for strangers."""
     profile_dropout: float = 0.3
@@ -82,7 +87,7 @@ class RelevanceConfig:
             if not holds:
                 raise ValueError(f"Cannot use {name}={getattr(self, name)!r}. Expected {expected}.")
 
-        for name in ("embedding_size", "layers", "heads", "hidden_size", "max_length", "feature_size"):
+        for name in ("embedding_size", "layers", "heads", "hidden_size", "max_length", "feature_size", "neighbours"):
             need(getattr(self, name) >= 1, name, "1 or more")
         for name in ("batch_positions", "sampled_negatives", "max_epochs", "patience", "validation_learners"):
             need(getattr(self, name) >= 1, name, "1 or more")
@@ -90,7 +95,7 @@ class RelevanceConfig:
             need(0 <= getattr(self, name) < 1, name, "a fraction from 0 up to, but not including, 1")
         for name in ("weight_decay", "reg_learner", "reg_resource", "negative_weight", "average_epochs", "warmup_frac"):
             need(getattr(self, name) >= 0, name, "0 or more")
-        for name in ("learning_rate", "clip_norm", "delta_bound"):
+        for name in ("learning_rate", "clip_norm", "delta_bound", "neighbour_temperature"):
             need(getattr(self, name) > 0, name, "more than 0")
         need(0 <= self.whitening <= 1, "whitening", "a fraction in [0, 1]")
         need(self.embedding_size % self.heads == 0, "heads", f"a divisor of embedding_size={self.embedding_size}")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from llmrec_django.engine.encoders.dependencies import require
 from llmrec_django.engine.relevance.artifact import GRAPH, TENSORS, write_manifest, written_at_once
+from llmrec_django.engine.relevance.model import bounded
 from llmrec_django.exceptions import ArtifactError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def export_model(
         with torch.no_grad():
             tensors = {
                 "resource_vectors": model.resource_vectors().numpy(),
+                **_lenders(model),
                 "whitening.mean": whitening.mean,
                 "whitening.matrix": whitening.matrix,
                 **{f"weights.{name}": p.numpy() for name, p in model.named_parameters()},
@@ -87,6 +89,14 @@ def export_model(
                 "n_verbs": model.transformer.verb.num_embeddings,
             },
         )
+
+
+def _lenders(model: RelevanceModel) -> dict[str, NDArray[Any]]:
+    """Features and E of the resources that new ones borrow from."""
+    features = model.features[:, :-1]
+    sources = model.met & features.any(dim=1)
+    delta = bounded(model.delta.weight[sources], model.config.delta_bound)
+    return {"lenders.features": features[sources].numpy(), "lenders.delta": delta.numpy()}
 
 
 def _export_graph(model: RelevanceModel, path: Path) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from llmrec_django.exceptions import DimensionMismatch
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from llmrec_django.types import Float32Matrix, Float32Vector
 
 
@@ -77,3 +79,45 @@ class Whitening:
         unit = features / np.maximum(length, 1e-12)
         result: Float32Matrix = np.where(has_text & (length > 1e-6), unit, 0).astype(np.float32)
         return result
+
+
+def nearest_texts(
+    features: Float32Matrix,
+    others: Float32Matrix,
+    k: int,
+    temperature: float,
+    *,
+    same: NDArray[np.integer] | None = None,
+) -> tuple[NDArray[np.int64], Float32Matrix]:
+    """Find the `k` texts of `others` that are most like each text of `features`.
+
+    Args:
+        features: Unit rows, [n, F]; a row of zeros (no text) is like nothing.
+        others: Unit rows, [m, F].
+        k: How many.
+        temperature: How much more the nearest count than the others: weights are softmax(cosine / temperature).
+        same: Row of `others` that is the text itself, -1 for none; int [n]. It is not among its neighbours.
+
+    Returns:
+        Rows of `others` int64 [n, k] and weights float32 [n, k], which add up to 1 in a row, or to 0 where there is
+        no text or nothing to compare with.
+
+    Note:
+        O(n·m·F) time; [1024, m] numbers at once.
+    """
+    rows = np.zeros((len(features), k), dtype=np.int64)
+    weights = np.zeros((len(features), k), dtype=np.float32)
+    found = min(k, len(others))
+    for begin in range(0, len(features) if found else 0, 1024):
+        part = slice(begin, begin + 1024)
+        cosine = features[part] @ others.T  # [b, m]
+        if same is not None:
+            itself = np.flatnonzero(same[part] >= 0)
+            cosine[itself, same[part][itself]] = -np.inf
+        nearest = np.argpartition(-cosine, found - 1, axis=1)[:, :found]
+        likeness = np.take_along_axis(cosine, nearest, axis=1) / temperature
+        likeness = np.exp(likeness - likeness.max(axis=1, keepdims=True, initial=-1e9))
+        rows[part, :found] = nearest
+        weights[part, :found] = likeness / np.maximum(likeness.sum(axis=1, keepdims=True), 1e-12)
+    weights[~features.any(axis=1)] = 0
+    return rows, weights

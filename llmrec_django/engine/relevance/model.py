@@ -3,8 +3,9 @@
     r_i(u) = softmax_i( S(u) · R(i) )
 
 R(i) = A·f(i) + E(i): the frozen text vector f(i) of a resource through a trained adaptor A, plus a trained delta E(i)
-of bounded length (Pembek et al. 2025, arXiv 2507.19473). Without E(i) the text stands for the resource, so a resource
-saved a minute ago has an R(i) too.
+of bounded length (Pembek et al. 2025, arXiv 2507.19473). A resource that training never met borrows its E(i) from
+those whose texts are most like its own, so one saved a minute ago has an R(i) too; in training some must borrow in
+every step, which is what makes the loans good.
 
 S(u) = T(profile, R(i_1), R(i_2), …) + E(u): a causal transformer over the learner's interactions, oldest first, in the
 manner of SASRec (Kang & McAuley 2018, arXiv 1808.09781) with SwiGLU blocks as in eSASRec (arXiv 2508.06450). Before
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from llmrec_django.engine.relevance.data import GAP_BUCKETS
+from llmrec_django.engine.relevance.item_features import nearest_texts
 
 if TYPE_CHECKING:
     from llmrec_django.engine.relevance.config import RelevanceConfig
@@ -74,6 +76,7 @@ class LearnerTransformer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(size)
+        self.mean_gain = nn.Parameter(torch.full((size,), config.mean_gain))
         self.apply(_initialise)
         for block in self.blocks:  # residual branches start small: depth does not inflate x (GPT-2)
             nn.init.normal_(block.attention_out.weight, std=0.5 / math.sqrt(2 * config.layers * size))
@@ -101,6 +104,10 @@ class LearnerTransformer(nn.Module):
         for block in self.blocks:
             x = block(x)
         state: Tensor = self.norm(x)
+        if self.mean_gain.any():
+            count = torch.arange(1, resources.shape[1] + 1, device=x.device).view(1, -1, 1)
+            mean = resources.cumsum(1) / count
+            state = state + self.mean_gain * functional.pad(mean, (0, 0, 1, 0))
         return state
 
 
@@ -110,16 +117,28 @@ class RelevanceModel(nn.Module):
     Args:
         config: Sizes.
         features: `Whitening` of the catalogue's text vectors, float [N, F]; rows of zeros for resources without text.
+        met: Resources that training data hold; bool [N].
         n_verbs: Number of verb codes.
         n_learners: Learners with an E(u), 0 for none.
     """
 
-    def __init__(self, config: RelevanceConfig, features: Tensor, n_verbs: int, n_learners: int = 0) -> None:
+    features: Tensor
+    met: Tensor
+    lenders: Tensor
+    lender_weights: Tensor
+
+    def __init__(
+        self, config: RelevanceConfig, features: Tensor, met: Tensor, n_verbs: int, n_learners: int = 0
+    ) -> None:
         super().__init__()
         size = config.embedding_size
         self.config = config
         self.n_features = features.shape[1]
         self.register_buffer("features", with_no_text_flag(features))  # [N, F + 1]
+        self.register_buffer("met", met)
+        lenders, weights = text_lenders(config, features, met)
+        self.register_buffer("lenders", lenders)  # [N, K]
+        self.register_buffer("lender_weights", weights)  # [N, K]
         self.adaptor = nn.Linear(features.shape[1] + 1, size, bias=False)
         self.delta = nn.Embedding(len(features), size)  # E(i)
         self.learner = nn.Embedding(n_learners, size) if n_learners else None  # E(u)
@@ -130,33 +149,42 @@ class RelevanceModel(nn.Module):
         if self.learner is not None:
             nn.init.zeros_(self.learner.weight)
 
-    def resource_vectors(self, rows: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
+    def resource_vectors(self, rows: Tensor | None = None, own: Tensor | None = None) -> Tensor:
         """R(i).
 
         Args:
             rows: Which resources, int64 [n]; None for all.
-            kept: Per row, 0 where E(i) is left out and 1 elsewhere, float [n, 1]; None keeps all.
+            own: Which of them have an E(i) of their own; the others borrow. bool [n]; None: all that training met.
 
         Returns:
             float [n, D].
         """
-        features, delta = self.features, self.delta.weight
-        if rows is not None:
-            features, delta = features[rows], self.delta(rows)
-        delta = bounded(delta, self.config.delta_bound)
-        vectors: Tensor = self.adaptor(features) + (delta if kept is None else delta * kept)
+        if rows is None:
+            rows = torch.arange(len(self.met), device=self.met.device)
+        own = self.met[rows] if own is None else own & self.met[rows]
+        delta = bounded(self.delta(rows), self.config.delta_bound) * own.unsqueeze(1)
+        borrowers = torch.nonzero(~own)[:, 0]
+        lent = bounded(self.delta(self.lenders[rows[borrowers]]), self.config.delta_bound)  # [b, K, D]
+        lent = (lent * self.lender_weights[rows[borrowers]].unsqueeze(2)).sum(dim=1)  # [b, D]
+        vectors: Tensor = self.adaptor(self.features[rows]) + delta.index_add(0, borrowers, lent)
         return vectors
-
-    @torch.no_grad()
-    def forget_delta(self, rows: Tensor) -> None:
-        """Set E(i) to zero: for resources that nobody met in training; bool [N]."""
-        self.delta.weight[rows] = 0
 
     def profile_vectors(self, profile: Tensor) -> Tensor:
         """A·f of profile texts, float [B, F] → [B, D]; zeros for a row of zeros."""
         has_text = (profile != 0).any(dim=-1, keepdim=True)
         vectors: Tensor = self.adaptor(with_no_text_flag(profile)) * has_text
         return vectors
+
+
+def text_lenders(config: RelevanceConfig, features: Tensor, met: Tensor) -> tuple[Tensor, Tensor]:
+    """Choose for each resource those that training met and whose text is most like its own: rows and weights [N, K]."""
+    sources = torch.nonzero(met & features.any(dim=1))[:, 0]
+    place = torch.full((len(features),), -1)
+    place[sources] = torch.arange(len(sources))
+    rows, weights = nearest_texts(
+        features.numpy(), features[sources].numpy(), config.neighbours, config.neighbour_temperature, same=place.numpy()
+    )
+    return (sources[torch.as_tensor(rows)] if len(sources) else torch.as_tensor(rows)), torch.as_tensor(weights)
 
 
 def with_no_text_flag(features: Tensor) -> Tensor:

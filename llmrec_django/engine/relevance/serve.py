@@ -11,7 +11,7 @@ from llmrec_django.engine.encoders.dependencies import require
 from llmrec_django.engine.relevance.artifact import GRAPH, TENSORS, read_manifest
 from llmrec_django.engine.relevance.config import RelevanceConfig
 from llmrec_django.engine.relevance.data import latest, without_pings
-from llmrec_django.engine.relevance.item_features import Whitening
+from llmrec_django.engine.relevance.item_features import Whitening, nearest_texts
 from llmrec_django.exceptions import ArtifactError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class RelevanceScorer:
         return self._read(f"arrays.{name}")
 
     def resource_vectors(self, text_vectors: Float32Matrix) -> Float32Matrix:
-        """R of resources that were not in training, from their text alone.
+        """R of resources that were not in training: A·f + E borrowed from those whose texts are most like theirs.
 
         Args:
             text_vectors: The language model's vectors, float32 [n, V]; a row of zeros for no text.
@@ -68,6 +68,12 @@ class RelevanceScorer:
         features = self.whitening(text_vectors)
         no_text = ~features.any(axis=1, keepdims=True)
         vectors: Float32Matrix = np.hstack([features, no_text.astype(np.float32)]) @ self.adaptor.T
+        lent = self._read("lenders.delta")
+        rows, weights = nearest_texts(
+            features, self._read("lenders.features"), self.config.neighbours, self.config.neighbour_temperature
+        )
+        if len(lent):
+            vectors += np.einsum("nk,nkd->nd", weights, lent[rows])
         return vectors
 
     def learner_vectors(

@@ -16,6 +16,7 @@ import torch
 from llmrec_django.engine.relevance.checkpoint import load_checkpoint, save_checkpoint
 from llmrec_django.engine.relevance.config import RelevanceConfig
 from llmrec_django.engine.relevance.data import TrainingData, outcome_weights, without_pings
+from llmrec_django.engine.relevance.distributed import Group
 from llmrec_django.engine.relevance.loss import full_softmax_loss, sampled_softmax_loss
 from llmrec_django.engine.relevance.model import RelevanceModel
 from llmrec_django.engine.relevance.run_log import RunLog
@@ -97,7 +98,8 @@ def fit(
         epochs: Number of passes.
         device: Where torch computes: "cpu", "cuda", "cuda:1", "mps".
         checkpoint: File that the state is written to after each epoch. Found at the start, and written by a run with
-            the same config on the same data, training goes on from it. Deleted at the end.
+            the same config on the same data, training goes on from it. Deleted at the end. With several processes
+            all must see it.
         run_log: Takes loss, rate and validation score.
         progress: Show a progress bar.
         should_stop: Asked after each epoch; True ends training there, with the best weights so far.
@@ -130,10 +132,18 @@ def fit(
         validation = validation.sample(config.validation_learners, config.seed)
 
     torch.manual_seed(config.seed)
+    met = np.zeros(log.n_resources, dtype=bool)
+    met[log.resources] = True
     model = RelevanceModel(
-        config, torch.as_tensor(features), n_verbs, log.n_learners if config.learner_embeddings else 0
+        config,
+        torch.as_tensor(features),
+        torch.as_tensor(met),
+        n_verbs,
+        log.n_learners if config.learner_embeddings else 0,
     ).to(device)
-    trainer = _Trainer(config, model, data, profiles)
+    group = Group.from_environment(device)
+    torch.manual_seed(config.seed + group.rank)  # equal weights, other dropout in each process
+    trainer = _Trainer(config, model, data, profiles, group)
     fingerprint = _fingerprint(config, log, features, epochs)
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] = {}
@@ -163,7 +173,7 @@ def fit(
         history.append(entry)
         run_log.log(trainer.step, entry)
         logger.info("relevance %s", " ".join(f"{name}={value:.5g}" for name, value in entry.items()))
-        if checkpoint is not None:
+        if checkpoint is not None and group.is_first:
             save_checkpoint(
                 checkpoint,
                 {
@@ -184,7 +194,7 @@ def fit(
         best_ndcg = history[-1].get("ndcg", math.nan) if history else math.nan
     model.load_state_dict(best, strict=False)
     model.eval()
-    if checkpoint is not None:
+    if checkpoint is not None and group.is_first:
         checkpoint.unlink(missing_ok=True)
     return FitResult(model, best_epoch, best_ndcg, history)
 
@@ -198,7 +208,9 @@ class _Trainer:
         model: RelevanceModel,
         data: TrainingData,
         profiles: Float32Matrix | None,
+        group: Group,
     ) -> None:
+        self.group = group
         self.config, self.model, self.data = config, model, data
         log = data.log
         self.device = next(model.parameters()).device
@@ -225,7 +237,6 @@ class _Trainer:
         self.candidates = torch.as_tensor(known, dtype=torch.int64, device=self.device)
         self.place = torch.full((log.n_resources,), -1, device=self.device)  # of a resource among the candidates
         self.place[self.candidates] = torch.arange(len(known), device=self.device)
-        model.forget_delta(self.place < 0)
         self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
         self.full = len(known) <= config.full_softmax_limit
         share = np.bincount(log.resources, minlength=log.n_resources)[known].astype(np.float64) ** 0.75
@@ -234,20 +245,19 @@ class _Trainer:
     def epoch(self, number: int, run_log: RunLog, progress: bool) -> float:
         """Pass over the data once; return the mean loss."""
         rng = np.random.default_rng([self.config.seed, number])
-        batches = self.data.batches(rng)
+        batches = self.group.share(self.data.batches(rng))
         self.steps_per_epoch = max(1, len(batches))
         total, count = torch.zeros((), device=self.device), 0
         self.model.train()
-        for begin, end in _progress_bar(batches, f"epoch {number + 1}", progress):
+        for begin, end in _progress_bar(batches, f"epoch {number + 1}", progress and self.group.is_first):
             batch = self.data.assemble(begin, end)
-            if not len(batch.targets):
-                continue
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * self._warmth()
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
                 loss, penalty = self.losses(batch)
             self.optimizer.zero_grad(set_to_none=True)
             (loss + penalty).backward()
+            self.group.average_gradients(self.model.parameters())
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
             self.optimizer.step()
             self.step += 1
@@ -267,15 +277,15 @@ class _Trainer:
 
         read, targets, weights = tensor(batch.resources), tensor(batch.targets), tensor(batch.weights)
         n_resources = len(model.features)
-        kept = (torch.rand(n_resources, 1, device=self.device) >= config.delta_dropout).float()
+        own = torch.rand(n_resources, device=self.device) >= config.delta_dropout
         if self.full:
-            vectors = model.resource_vectors(kept=kept)  # [N, D]
+            vectors = model.resource_vectors(own=own)  # [N, D]
             penalty = config.reg_resource * model.delta.weight.square().sum()
         else:
             drawn = torch.multinomial(self.draw_probability, config.sampled_negatives, replacement=True)
             negatives = self.candidates[drawn]
             rows, places = torch.unique(torch.cat([read.flatten(), targets, negatives]), return_inverse=True)
-            vectors = model.resource_vectors(rows, kept[rows])
+            vectors = model.resource_vectors(rows, own[rows])
             read, target_at, negative_at = (
                 places[: read.numel()].view(read.shape),
                 places[read.numel() : read.numel() + len(targets)],

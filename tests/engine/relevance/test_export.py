@@ -76,8 +76,11 @@ def test_a_new_resource_has_a_vector_from_its_text(trained, text_vectors):
     model, _, _, folder, _ = trained
     scorer = open_scorer(folder)
     with torch.no_grad():
-        expected = model.resource_vectors(kept=torch.zeros(24, 1)).numpy()
-    np.testing.assert_allclose(scorer.resource_vectors(text_vectors), expected, atol=1e-5)
+        expected = model.resource_vectors(own=torch.zeros(24, dtype=torch.bool)).numpy()
+    # The same text as one in training borrows from that one; in training it may not borrow from itself.
+    new = scorer.resource_vectors(text_vectors + 0.05 * text_vectors[::-1])
+    likeness = (new * expected).sum(axis=1) / np.linalg.norm(new, axis=1) / np.linalg.norm(expected, axis=1)
+    assert np.median(likeness) > 0.7
     with pytest.raises(DimensionMismatch, match="16 dimensions"):
         scorer.resource_vectors(np.ones((1, 5), np.float32))
 

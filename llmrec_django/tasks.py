@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from typing import Any
 
 from celery import shared_task
 
-from llmrec_django.exceptions import EncoderUnavailable
+from llmrec_django.conf import resolve_tenant
+from llmrec_django.exceptions import EncoderUnavailable, LLMRecError
 from llmrec_django.services import embedding, nudge, spaces
+
+logger = logging.getLogger(__name__)
 
 MAX_RETRIES = 5
 LONGEST_RETRY_S = 600
+DRIFT = 0.8
+"""Share of the NDCG measured in training below which an evaluation warns."""
 
 
 @shared_task(
@@ -42,3 +48,42 @@ def sweep() -> dict[str, int]:
     if pending:
         nudge.publish()
     return {"pending_spaces": int(pending), "purged": spaces.purge_retired()}
+
+
+@shared_task(name="llmrec_django.train", ignore_result=True)
+def train(tenant: str | None = None, seed: int = 0) -> dict[str, Any]:
+    """Train a tenant's models; run it nightly on the queue LLMREC["QUEUES"]["train"].
+
+    A second one at the same time gives up at once. Delivered early, not late: a worker that is killed leaves what
+    serves as it is, and the next schedule goes on.
+    """
+    from llmrec_django.services import training
+
+    if not spaces.tables_exist():
+        return {}
+    try:
+        version = training.train(tenant or resolve_tenant(), seed=seed)
+    except LLMRecError as exc:
+        logger.warning("not trained tenant=%s cause=%s", tenant, exc)
+        return {"status": "failed", "why": str(exc)}
+    return {"version": version.pk, "status": version.status, "why": version.why}
+
+
+@shared_task(name="llmrec_django.evaluate", ignore_result=True)
+def evaluate(tenant: str | None = None, seed: int = 0) -> dict[str, Any]:
+    """Measure on what is held out now, and warn when it is much worse than when the active version was trained."""
+    from llmrec_django.services import training, versions
+
+    if not spaces.tables_exist():
+        return {}
+    tenant = tenant or resolve_tenant()
+    try:
+        found = training.evaluate_now(tenant, seed=seed).to_dict()
+    except LLMRecError as exc:
+        logger.warning("not evaluated tenant=%s cause=%s", tenant, exc)
+        return {"why": str(exc)}
+    active = versions.active_version(tenant)
+    before = active.metrics.get("ndcg") if active is not None else None
+    if before and (found["ndcg"] or 0.0) < DRIFT * before:
+        logger.warning("lists have become worse tenant=%s ndcg=%.4f in_training=%.4f", tenant, found["ndcg"], before)
+    return {"ndcg": found["ndcg"], "learners": found["learners"]}

@@ -53,7 +53,7 @@ class Recommendation:
     score: float
     """Higher is better; unitless, comparable inside one list only."""
     source: str
-    """What brought it in: "content", "popular", "newest", "similar", "words" or "meaning"."""
+    """What brought it in: "trained", "content", "popular", "newest", "similar", "words" or "meaning"."""
     url: str = ""
     """Where the host shows it; "" when nothing is known."""
 

@@ -11,13 +11,13 @@ from django.db import connections
 from django.utils import timezone
 
 from llmrec_django.conf import conf
-from llmrec_django.models import Interaction, ProfileVector, Resource, ResourceVector
+from llmrec_django.models import Interaction, LearnerProfile, ProfileVector, Resource, ResourceVector
 from llmrec_django.retrieval.sql import candidate_cursor, database, read_vectors, vector_literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llmrec_django.models import LearnerProfile, VectorSpace
+    from llmrec_django.models import VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
     from llmrec_django.types import Float32Matrix, Float32Vector
 
@@ -25,6 +25,7 @@ VECTORS = ResourceVector._meta.db_table
 PROFILE_VECTORS = ProfileVector._meta.db_table
 RESOURCES = Resource._meta.db_table
 INTERACTIONS = Interaction._meta.db_table
+LEARNERS = LearnerProfile._meta.db_table
 
 # Public data sets give popular items low ids; ordering ties by id would score hits that nobody earned.
 TIE_BREAK = "hashint8({id}), {id}"
@@ -163,6 +164,60 @@ def _popular_counts(tenant: str, since: Any) -> list[tuple[int, float]]:
     with candidate_cursor(database()) as cursor:
         cursor.execute(sql, params)
         return [(int(pk), float(n)) for pk, n in cursor.fetchall()]
+
+
+def in_order(ids: Sequence[int], scores: Sequence[float], eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
+    """Return the first `n` eligible ones of resources that stand in order already, with their scores."""
+    if eligibility.is_empty or not ids:
+        return []
+    sql = (
+        "SELECT p.id, p.score FROM unnest(%s::bigint[], %s::float8[]) WITH ORDINALITY AS p(id, score, place) "
+        f"WHERE p.id IN ({eligibility.sql}) ORDER BY p.place LIMIT %s"
+    )
+    return _fetch(sql, (list(ids), list(scores), *eligibility.params), eligibility, n)
+
+
+def latest_interactions(learner_ids: Sequence[int], verbs: Sequence[str], n: int) -> list[tuple[Any, ...]]:
+    """Return the last `n` interactions of each learner with a resource.
+
+    Returns:
+        (learner id, resource id, index into `verbs`, value or None, seconds), oldest first for each learner.
+    """
+    sql = (
+        "SELECT l.id, i.resource_id, array_position(%s::text[], i.verb::text) - 1, i.value, "
+        "extract(epoch FROM i.occurred_at)::float8 FROM unnest(%s::bigint[]) AS l(id), LATERAL ("
+        f"SELECT * FROM {INTERACTIONS} WHERE learner_id = l.id AND resource_id IS NOT NULL AND verb = ANY(%s) "
+        "ORDER BY occurred_at DESC, id DESC LIMIT %s) i ORDER BY l.id, i.occurred_at, i.id"
+    )
+    with candidate_cursor(database()) as cursor:
+        cursor.execute(sql, [list(verbs), list(learner_ids), list(verbs), n])
+        return list(cursor.fetchall())
+
+
+def vectors_after(space: VectorSpace, resource_id: int, tenant: str, n: int) -> tuple[list[int], Float32Matrix]:
+    """Return ids and vectors of up to `n` resources of a tenant whose id is above `resource_id`, by id."""
+    sql = (
+        f"SELECT v.resource_id, vector_send(v.vector) FROM {VECTORS} v JOIN {RESOURCES} r ON r.id = v.resource_id "
+        f"WHERE v.space_id = {int(space.pk)} AND v.resource_id > %s AND r.tenant = %s ORDER BY v.resource_id LIMIT %s"
+    )
+    with candidate_cursor(database()) as cursor:
+        cursor.execute(sql, [resource_id, tenant, n])
+        rows = cursor.fetchall()
+    return [int(pk) for pk, _ in rows], read_vectors([value for _, value in rows])
+
+
+def profile_vectors(space: VectorSpace, learner_ids: Sequence[int]) -> dict[int, Float32Vector]:
+    """Return the vectors of learners' present goals and interests, by learner id; those without are left out."""
+    if not learner_ids:
+        return {}
+    sql = (
+        f"SELECT p.learner_id, vector_send(p.vector) FROM {PROFILE_VECTORS} p JOIN {LEARNERS} l "
+        f"ON l.id = p.learner_id AND l.content_hash = p.content_hash "
+        f"WHERE p.space_id = {int(space.pk)} AND p.learner_id = ANY(%s)"
+    )
+    with candidate_cursor(database()) as cursor:
+        cursor.execute(sql, [list(learner_ids)])
+        return _by_id(cursor.fetchall())
 
 
 def newest(eligibility: Eligibility, n: int) -> list[tuple[int, float]]:

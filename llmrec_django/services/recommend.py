@@ -1,9 +1,10 @@
-"""Personal lists, without training: what a learner did and wants, as one vector; then popular, then newest."""
+"""Personal lists: by the trained version that serves, else by what a learner did and wants; then popular, newest."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,14 +23,17 @@ from llmrec_django.retrieval.candidates import (
 )
 from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.services.results import hydrate, requester
+from llmrec_django.services.scoring import score_learners
 from llmrec_django.services.spaces import active_space, tables_exist
+from llmrec_django.services.versions import active_version
 from llmrec_django.types import RecommendationResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from llmrec_django.models import VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
+    from llmrec_django.services.scoring import Scored
     from llmrec_django.types import Float32Vector
 
 logger = logging.getLogger(__name__)
@@ -39,6 +43,9 @@ OVERFETCH = 5
 
 PROFILE_SHARE = 0.35
 """Weight of goals and interests beside a history; what a learner says they want must be felt at once."""
+
+SCORED_TOGETHER = 200
+"""Learners whose whole catalogues are scored at once in a batch."""
 
 Ranked = list[tuple[int, float, str]]
 """(resource id, score, source), best first."""
@@ -106,21 +113,34 @@ def recommend(
     return RecommendationResult(
         items=hydrate(ranked),
         placement=placement,
-        is_personal="content" in sources or "words" in sources,
+        is_personal=not {"trained", "content", "words"}.isdisjoint(sources),
         fallback="newest" if "newest" in sources else "popular" if "popular" in sources else "",
     )
 
 
-def rank(audience: Audience, *, k: int, diversity: float, space: VectorSpace | None) -> Ranked:
+def rank(
+    audience: Audience,
+    *,
+    k: int,
+    diversity: float,
+    space: VectorSpace | None,
+    scored: Mapping[int, Scored] | None = None,
+) -> Ranked:
     """Return the best `k` eligible resources for an audience as (resource id, score, source).
 
     Scores fall along the list inside one source; between sources they cannot be compared.
+
+    Args:
+        scored: What `trained_scores` gave for learners among whom the audience's is; None: ask it for this one.
     """
     ranked: Ranked = []
     eligibility = eligible(audience)
     if eligibility.is_empty:
         return ranked
+    if scored is None:
+        scored = trained_scores(audience.tenant, [audience.learner] if audience.learner else [])
     steps: tuple[Callable[[int], Ranked], ...] = (
+        lambda n: _trained(audience, eligibility, space, n, diversity, scored),
         lambda n: _personal(audience, eligibility, space, n, diversity),
         lambda n: [(pk, s, "popular") for pk, s in popular(audience.tenant, eligibility, n)],
         lambda n: [(pk, s, "newest") for pk, s in newest(eligibility, n)],
@@ -154,7 +174,7 @@ def recommend_batch(
     learner ever touched. Scores fall strictly along each list, whatever source an item came from.
     """
     space = active_space()
-    for learner in learners:
+    for learner, scored in _with_scores(learners, tenant):
         own = tenant if tenant is not None else (learner.tenant if learner else resolve_tenant())
         place = _placement(own, placement) if placement else Placement(seen=Placement.Seen.HIDE, diversity=0.0)
         audience = Audience(
@@ -166,7 +186,62 @@ def recommend_batch(
             seen=place.seen,
             among_ids=among_ids,
         )
-        yield learner, _falling(rank(audience, k=k, diversity=place.diversity, space=space))
+        yield learner, _falling(rank(audience, k=k, diversity=place.diversity, space=space, scored=scored))
+
+
+def _with_scores(
+    learners: Iterable[LearnerProfile | None], tenant: str | None
+) -> Iterator[tuple[LearnerProfile | None, Mapping[int, Scored]]]:
+    """Yield learners with the scores of the page they are in."""
+    rest = iter(learners)
+    while page := list(islice(rest, SCORED_TOGETHER)):
+        by_tenant: dict[str, list[LearnerProfile]] = {}
+        for learner in page:
+            if learner is not None:
+                by_tenant.setdefault(tenant if tenant is not None else learner.tenant, []).append(learner)
+        scored: dict[int, Scored] = {}
+        for own, theirs in by_tenant.items():
+            scored.update(trained_scores(own, theirs))
+        for learner in page:
+            yield learner, scored
+
+
+def trained_scores(tenant: str, learners: Sequence[LearnerProfile]) -> Mapping[int, Scored]:
+    """Score the catalogue with the version that serves the tenant; by learner id.
+
+    Returns:
+        Empty without a version, and when it cannot be used: the list is then made as if nothing had been trained.
+    """
+    if not learners:
+        return {}
+    try:
+        version = active_version(tenant)
+        return score_learners(version, learners) if version is not None else {}
+    except Exception:
+        logger.exception("the trained version cannot be used, lists are made without it tenant=%s", tenant)
+        return {}
+
+
+def _trained(
+    audience: Audience,
+    eligibility: Eligibility,
+    space: VectorSpace | None,
+    n: int,
+    diversity: float,
+    scored: Mapping[int, Scored],
+) -> Ranked:
+    learner = audience.learner
+    if learner is None or learner.pk not in scored:
+        return []
+    depth = n if diversity <= 0 else n * OVERFETCH
+    found = scored[learner.pk].best(eligibility, depth, audience.among_ids)
+    if diversity > 0 and len(found) > 1 and space is not None:
+        vectors = resource_vectors(space, [pk for pk, _ in found])
+        # A resource without text is unlike every other one, as far as anybody can tell.
+        none = np.zeros(space.dimension, dtype=np.float32)
+        matrix = np.stack([vectors.get(pk, none) for pk, _ in found])
+        found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]
+    return [(pk, score, "trained") for pk, score in found]
 
 
 def _falling(ranked: Ranked) -> list[tuple[int, float]]:

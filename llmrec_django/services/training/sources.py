@@ -1,0 +1,282 @@
+"""What is blended: each source scores the whole catalogue for some learners, alike in evaluation and in serving.
+
+A source is fitted by the engine, brought into the form that is served (arrays that can be mapped from files), and then
+evaluated in that very form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from llmrec_django.engine.cf import ease, item_knn, linear_next, popularity, transitions
+from llmrec_django.engine.cf.content import unit_rows
+from llmrec_django.engine.cf.item_to_item import recency_weights
+from llmrec_django.engine.relevance.data import without_pings
+from llmrec_django.engine.relevance.item_features import Whitening
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from llmrec_django.engine.interactions import InteractionLog
+    from llmrec_django.types import Float32Matrix
+
+NEIGHBOURS = 300
+"""Neighbours kept for each resource; what is kept is what is evaluated."""
+LATELY_DAYS = 14.0
+CONTENT_SIZE = 128
+CONTENT_DECAY = 0.9
+CONTENT_HISTORY = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """Learners, and what is known about them at the moment of asking."""
+
+    log: InteractionLog
+    """All their interactions; row b is learner b."""
+    profiles: Float32Matrix | None = None
+    """Text vectors of their goals; float32 [B, V], zeros for none."""
+    histories: list[NDArray[np.int32]] = field(init=False)
+    """Resources that each chose, oldest first; a run of interactions with one resource counts once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "histories", without_pings(self.log.positive()).histories())
+
+    @classmethod
+    def of(cls, log: InteractionLog, learners: NDArray[np.integer], profiles: Float32Matrix | None = None) -> Asked:
+        """Take some learners out of a log of many.
+
+        Args:
+            log: Histories.
+            learners: Rows of the log; int [B].
+            profiles: Of all learners of the log; float32 [U, V].
+        """
+        lengths = log.lengths[learners]
+        begin = np.repeat(log.offsets[learners], lengths)
+        within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        theirs = log.take(begin + within)
+        rows = np.repeat(np.arange(len(learners)), lengths).astype(np.int32)
+        return cls(
+            replace(theirs, learners=rows, n_learners=len(learners)),
+            None if profiles is None else profiles[learners],
+        )
+
+
+class Source(Protocol):
+    """One scorer of the catalogue."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in settings, tables and files."""
+        ...
+
+    def score(self, asked: Asked) -> Float32Matrix:
+        """Return float32 [B, N]; higher is better, NaN means "cannot say"."""
+        ...
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what the source is made of."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NeighbourSource:
+    """A resource is good when the learner's recent resources name it as their neighbour."""
+
+    name: str
+    ids: NDArray[np.int32]
+    """Neighbours of each resource, strongest first, -1 for none; int32 [N, K]."""
+    weights: NDArray[np.float32]
+    """float32 [N, K]"""
+    decay: float
+    max_history: int
+    known: NDArray[np.bool_]
+    """Resources that somebody chose. Of the others nothing can be said, which is not the same as nothing good; [N]."""
+
+    def score(self, asked: Asked) -> Float32Matrix:
+        from scipy.sparse import csr_array
+
+        n = len(self.ids)
+        histories = [history[history < n] for history in asked.histories]
+        recent = recency_weights(histories, n, decay=self.decay, max_history=self.max_history)
+        # Only the rows that are asked for are read: the arrays may be files.
+        touched, places = np.unique(recent.indices, return_inverse=True)
+        columns, values = self.ids[touched], self.weights[touched]  # [T, K]
+        held = columns >= 0
+        offsets = np.concatenate([[0], np.cumsum(held.sum(axis=1))])
+        named = csr_array((values[held], columns[held], offsets), shape=(len(touched), n))
+        narrow = csr_array((recent.data, places, recent.indptr), shape=(len(histories), len(touched)))
+        scores = np.asarray((narrow @ named).toarray(), dtype=np.float32)
+        scores[:, ~np.asarray(self.known)] = np.nan
+        return _padded(scores, asked)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "ids": self.ids,
+            "weights": self.weights,
+            "known": self.known,
+            "form": np.array([self.decay, self.max_history]),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ContentSource:
+    """A resource is good when its text is near those of the learner's recent resources and goals."""
+
+    name: str
+    vectors: Float32Matrix
+    """Whitened unit vectors; float32 [N, F]; zeros without text."""
+    whitening: Whitening
+    decay: float = CONTENT_DECAY
+    max_history: int = CONTENT_HISTORY
+    added: Float32Matrix | None = None
+    """The same of resources that came after training; float32 [A, F]; their rows follow those of `vectors`."""
+
+    def score(self, asked: Asked) -> Float32Matrix:
+        n = asked.log.n_resources
+        recent = recency_weights(asked.histories, n, decay=self.decay, max_history=self.max_history)
+        touched, places = np.unique(recent.indices, return_inverse=True)
+        recent = type(recent)((recent.data, places, recent.indptr), shape=(len(asked.histories), len(touched)))
+        means = np.asarray(recent @ rows_of(self.vectors, self.added, touched), dtype=np.float32)
+        if asked.profiles is not None:
+            means = means + self.whitening(asked.profiles)
+        means = unit_rows(means)  # [B, F]
+        scores = products(means, self.vectors, self.added)
+        scores[~means.any(axis=1)] = np.nan
+        return scores
+
+    def extended(self, text_vectors: Float32Matrix) -> ContentSource:
+        """Take in resources that came after training, by their text; float32 [A, V]."""
+        return replace(self, added=self.whitening(text_vectors))
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "vectors": self.vectors,
+            "mean": self.whitening.mean,
+            "matrix": self.whitening.matrix,
+            "form": np.array([self.decay, self.max_history]),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PopularitySource:
+    """A resource is good when many chose it."""
+
+    name: str
+    shares: NDArray[np.float32]
+    """float32 [N]"""
+
+    def score(self, asked: Asked) -> Float32Matrix:
+        known = np.where(np.asarray(self.shares) > 0, self.shares, np.nan).astype(np.float32)
+        return _padded(np.broadcast_to(known, (len(asked.histories), len(known))), asked)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        return {"shares": self.shares}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """All that sources are fitted on."""
+
+    log: InteractionLog
+    """All verbs, weights capped."""
+    texts: Float32Matrix | None
+    """Text vectors of the catalogue; float32 [N, V]; None where no space serves."""
+    chosen: InteractionLog = field(init=False)
+    """What speaks for a resource, runs of interactions with one resource counted once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "chosen", without_pings(self.log.positive()))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one source is fitted."""
+
+    start: Any
+    """Its configuration before anything is chosen; None where there is nothing to configure."""
+    fit: Callable[[str, Material, Any], Source | None]
+    """(name, material, configuration) → the source, None where the material has nothing for it."""
+    module: Any = None
+    """The engine's module with SEARCH_SPACE, for sources whose numbers are chosen."""
+
+
+def _neighbours(module: Any, *, is_dense: bool = False) -> Callable[[str, Material, Any], Source | None]:
+    def fit(name: str, material: Material, config: Any) -> Source | None:
+        if is_dense and material.log.n_resources > ease.MAX_RESOURCES:
+            return None
+        model = module.fit(material.chosen, config)
+        ids, weights = model.neighbours(min(NEIGHBOURS, max(1, model.n_resources)))
+        known = np.bincount(material.chosen.resources, minlength=model.n_resources) > 0
+        return NeighbourSource(name, ids, weights, model.decay, model.max_history, known)
+
+    return fit
+
+
+def _content(name: str, material: Material, config: Any) -> Source | None:
+    if material.texts is None or not material.texts.any():
+        return None
+    whitening = Whitening.fit(material.texts, CONTENT_SIZE, 0.5)
+    return ContentSource(name, whitening(material.texts), whitening)
+
+
+def _popularity(name: str, material: Material, config: popularity.PopularityConfig) -> Source | None:
+    return PopularitySource(name, popularity.fit(material.chosen, config).scores)
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "transitions": Recipe(transitions.TransitionsConfig(), _neighbours(transitions), transitions),
+    "linear_next": Recipe(linear_next.LinearNextConfig(), _neighbours(linear_next, is_dense=True), linear_next),
+    "ease": Recipe(ease.EaseConfig(), _neighbours(ease, is_dense=True), ease),
+    "item_knn": Recipe(item_knn.ItemKnnConfig(), _neighbours(item_knn), item_knn),
+    "content": Recipe(None, _content),
+    "popularity": Recipe(popularity.PopularityConfig(), _popularity),
+    "popular_lately": Recipe(popularity.PopularityConfig(half_life_days=LATELY_DAYS), _popularity),
+}
+"""Sources that need no training run of their own. Each alone is a baseline as well."""
+
+
+def _padded(scores: Float32Matrix, asked: Asked) -> Float32Matrix:
+    """Add columns of "cannot say" for resources that came after training."""
+    missing = asked.log.n_resources - scores.shape[1]
+    if missing <= 0:
+        return scores
+    return np.hstack([scores, np.full((len(scores), missing), np.nan, dtype=np.float32)])
+
+
+def rows_of(matrix: Float32Matrix, added: Float32Matrix | None, rows: NDArray[np.integer]) -> Float32Matrix:
+    """Read rows of a matrix that goes on in `added`; float32 [len(rows), D]. Reads no other row of a mapped file."""
+    n = len(matrix)
+    result = np.zeros((len(rows), matrix.shape[1]), dtype=np.float32)
+    result[rows < n] = matrix[rows[rows < n]]
+    if added is not None:
+        result[rows >= n] = added[rows[rows >= n] - n]
+    return result
+
+
+def products(left: Float32Matrix, matrix: Float32Matrix, added: Float32Matrix | None) -> Float32Matrix:
+    """Inner products with every row of a matrix that goes on in `added`; float32 [B, N + A]."""
+    scores = np.asarray(left @ matrix.T, dtype=np.float32)
+    return scores if added is None or not len(added) else np.hstack([scores, left @ added.T])
+
+
+def rebuild(name: str, kind: str, arrays: Mapping[str, NDArray[Any]]) -> Source:
+    """Rebuild a source from `to_arrays`; `kind` is the name of its class.
+
+    Raises:
+        KeyError: an array or the kind is unknown.
+    """
+    if kind == "PopularitySource":
+        return PopularitySource(name, arrays["shares"])
+    decay, max_history = (float(number) for number in arrays["form"])
+    if kind == "ContentSource":
+        whitening = Whitening(np.asarray(arrays["mean"]), np.asarray(arrays["matrix"]))
+        return ContentSource(name, arrays["vectors"], whitening, decay, int(max_history))
+    if kind == "NeighbourSource":
+        return NeighbourSource(name, arrays["ids"], arrays["weights"], decay, int(max_history), arrays["known"])
+    raise KeyError(kind)

@@ -1,0 +1,337 @@
+"""Training, the champion gate, serving, going back: from the tables and through the services."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from django.core.cache import cache
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from llmrec_django.exceptions import ArtifactError, LLMRecError
+from llmrec_django.models import (
+    Interaction,
+    LearnerProfile,
+    ModelVersion,
+    Resource,
+    ResourceNeighbours,
+    ResourceVector,
+    VectorSpace,
+)
+from llmrec_django.services import artifacts, training, versions
+from llmrec_django.services.recommend import recommend, recommend_batch
+from llmrec_django.services.scoring import scorer_of
+from llmrec_django.services.training import run as run_module
+from llmrec_django.services.training.dataset import load_dataset, text_matrix
+from tests.testapp.models import Member
+
+pytestmark = pytest.mark.django_db
+N, TOPICS = 900, 60
+SIZE = N // TOPICS
+SOURCES = ("transitions", "content", "popularity")
+
+
+@pytest.fixture(autouse=True)
+def _files(settings, tmp_path):
+    cache.clear()
+    settings.LLMREC = {
+        "CELERY": False,
+        "ARTIFACT_DIR": tmp_path,
+        "TRAIN_SOURCES": SOURCES,
+        "TUNE_S": 0,
+    }
+
+
+@pytest.fixture
+def space(db):
+    return VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=TOPICS, status="active")
+
+
+def make_resources(space, n=N):
+    """Resource r is about topic r // SIZE."""
+    rows = Resource.objects.bulk_create([Resource(key=f"r{i}", title=f"R {i}") for i in range(n)])
+    rng = np.random.default_rng(5)
+    vectors = np.eye(TOPICS)[np.arange(n) // SIZE] + rng.normal(0, 0.02, (n, TOPICS))
+    ResourceVector.objects.bulk_create(
+        ResourceVector(resource=row, space=space, vector=vector, content_hash="h", text_hash="t")
+        for row, vector in zip(rows, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), strict=True)
+    )
+    return rows
+
+
+def make_activity(resources, sequences):
+    learners = LearnerProfile.objects.bulk_create([LearnerProfile(visitor_key=f"v{u}") for u in range(len(sequences))])
+    began = timezone.now() - timedelta(days=30)
+    Interaction.objects.bulk_create(
+        Interaction(
+            learner=learner,
+            resource=resources[item],
+            verb="completed",
+            occurred_at=began + timedelta(minutes=step),
+            event_id=str(step),
+        )
+        for learner, sequence in zip(learners, sequences, strict=True)
+        for step, item in enumerate(sequence)
+    )
+    return learners
+
+
+def mixed_sequences(n_learners, seed=0):
+    """A learner stays with one topic; in half of the steps they go on to the next number. No source knows both."""
+    rng = np.random.default_rng(seed)
+    sequences = []
+    for _ in range(n_learners):
+        sequence = [int(rng.integers(N))]
+        while len(sequence) < 7:
+            last = sequence[-1]
+            ahead = 1 if rng.random() < 0.5 else int(rng.integers(1, SIZE))
+            step = last // SIZE * SIZE + (last + ahead) % SIZE
+            if step in sequence:
+                break
+            sequence.append(step)
+        sequences.append(sequence)
+    return sequences
+
+
+@pytest.fixture
+def world(space):
+    resources = make_resources(space)
+    return resources, make_activity(resources, mixed_sequences(300))
+
+
+class TestDataset:
+    def test_keeps_order_weights_and_window(self, space):
+        resources = make_resources(space, 4)
+        [learner] = make_activity(resources, [[2, 0, 1]])
+        now = timezone.now()
+        same = {"learner": learner, "occurred_at": now}
+        Interaction.objects.create(resource=resources[3], verb="dismissed", event_id="a", **same)
+        last = Interaction.objects.create(resource=resources[0], verb="rated", value=0.1, event_id="b", **same)
+        dataset = load_dataset("default")
+        ids = [row.pk for row in resources]
+        assert dataset.resource_ids[dataset.log.resources].tolist() == [ids[i] for i in (2, 0, 1, 3, 0)]
+        assert dataset.log.weights.tolist() == pytest.approx([1, 1, 1, -1, -0.8])
+        assert (dataset.last_id, dataset.last_at) == (last.pk, now)
+        assert dataset.learner_ids.tolist() == [learner.pk]
+
+    def test_leaves_out_staff_and_who_opted_out_and_other_tenants(self, space):
+        resources = make_resources(space, 2)
+        make_activity(resources, [[0, 1]])
+        staff = Member.objects.create_user("s@example.org", "x", is_staff=True)
+        now = timezone.now()
+        for n, fields in enumerate(({"user": staff}, {"visitor_key": "quiet", "personalise": False})):
+            other = LearnerProfile.objects.create(**fields)
+            Interaction.objects.create(learner=other, resource=resources[0], verb="viewed", occurred_at=now, event_id=n)
+        elsewhere = Resource.objects.create(key="x", tenant="b")
+        visitor = LearnerProfile.objects.create(visitor_key="b", tenant="b")
+        Interaction.objects.create(
+            tenant="b", learner=visitor, resource=elsewhere, verb="viewed", occurred_at=now, event_id="e"
+        )
+        assert load_dataset("default").log.n_learners == 1
+        assert load_dataset("default").log.n_resources == 2
+
+    def test_an_ignored_field_that_the_user_model_lacks_is_no_condition(self, settings, world):
+        settings.LLMREC = {**settings.LLMREC, "IGNORED_ACCOUNTS": {"is_robot": True}}
+        assert load_dataset("default").log.n_learners == 300
+
+    def test_vectors_are_aligned_and_missing_ones_are_zeros(self, space):
+        resources = make_resources(space, 3)
+        ResourceVector.objects.filter(resource=resources[1]).delete()
+        matrix = text_matrix(space, load_dataset("default").resource_ids)
+        assert matrix[0] == pytest.approx(ResourceVector.objects.get(resource=resources[0]).vector, abs=1e-6)
+        assert not matrix[1].any()
+
+
+class TestTrain:
+    def test_a_blend_that_wins_serves_and_says_by_how_much(self, world):
+        version = training.train("default")
+        assert (version.status, version.n_learners, version.n_resources) == ("active", 300, N)
+        assert "beats every baseline" in version.why
+        table = {row["source"]: row["NDCG@10"] for row in version.metrics["table"]}
+        assert table["blend"] > max(table[name] for name in SOURCES)
+        assert version.metrics["ndcg"] == table["blend"]
+        assert versions.active_version("default") == version
+
+    def test_shuffled_activity_is_rejected(self, space):
+        rng = np.random.default_rng(1)
+        make_activity(make_resources(space), [rng.permutation(N)[:6].tolist() for _ in range(300)])
+        training.train("default")
+        [rejected] = ModelVersion.objects.filter(status="rejected")
+        assert "does not surely beat" in rejected.why
+        assert not rejected.artifact
+
+    def test_where_a_baseline_is_as_good_the_baseline_serves(self, space):
+        rng = np.random.default_rng(2)
+        starts = rng.integers(40, size=300)
+        make_activity(make_resources(space, 40), [[int(start + step) % 40 for step in range(5)] for start in starts])
+        training.train("default")
+        rejected, serving = ModelVersion.objects.order_by("pk")
+        assert (rejected.status, serving.status) == ("rejected", "active")
+        assert list(serving.config["sources"]) == ["transitions"]
+        assert "transitions is the best" in serving.why
+
+    def test_a_rejected_run_leaves_what_serves(self, world, monkeypatch):
+        first = training.train("default")
+        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (False, "no better"))
+        second = training.train("default")
+        assert (second.status, second.why) == ("rejected", "no better")
+        assert versions.active_version("default") == first
+
+    def test_neighbours_are_kept_in_ids_of_resources(self, world):
+        resources, _ = world
+        version = training.train("default")
+        ids = [row.pk for row in resources]
+        rows = ResourceNeighbours.objects.filter(version=version, source="transitions")
+        follows = [ids.index(row.resource_id) + 1 in [ids.index(pk) for pk, _ in row.pairs[:3]] for row in rows]
+        assert np.mean(follows) > 0.5
+        for row in rows[:20]:
+            weights = [weight for _, weight in row.pairs]
+            assert weights == sorted(weights, reverse=True)
+
+    def test_nothing_to_learn_from_is_said_and_recorded(self, space):
+        make_resources(space, 3)
+        with pytest.raises(LLMRecError, match="No interaction"):
+            training.train("default")
+        assert ModelVersion.objects.get().status == "failed"
+
+    def test_a_run_that_was_killed_is_declared_failed_by_the_next(self, world):
+        killed = ModelVersion.objects.create(status="training")
+        other = ModelVersion.objects.create(status="training", tenant="b")
+        training.train("default")
+        killed.refresh_from_db()
+        other.refresh_from_db()
+        assert (killed.status, other.status) == ("failed", "training")
+
+    def test_an_error_in_the_middle_leaves_what_serves(self, world, monkeypatch):
+        first = training.train("default")
+
+        def break_off(*args):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(run_module, "_store", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            training.train("default")
+        assert ModelVersion.objects.latest("pk").status == "failed"
+        assert versions.active_version("default") == first
+
+
+class TestServing:
+    def test_lists_come_from_the_version_and_are_the_same_one_by_one_and_in_a_batch(self, world):
+        _, learners = world
+        training.train("default")
+        batch = dict(recommend_batch(learners[:50], k=10))
+        for learner in learners[:50]:
+            [(_, alone)] = recommend_batch([learner], k=10)
+            assert [pk for pk, _ in alone] == [pk for pk, _ in batch[learner]]
+        result = recommend(learners[0], k=5)
+        assert {item.source for item in result} == {"trained"}
+        assert result.is_personal
+
+    def test_training_changes_what_is_recommended_for_the_better(self, world):
+        resources, learners = world
+        place = {row.pk: i for i, row in enumerate(resources)}
+
+        def next_in_order():
+            found = 0
+            for learner, ranked in recommend_batch(learners[:100], k=5):
+                last = place[Interaction.objects.filter(learner=learner).newest_first().first().resource_id]
+                found += any(place[pk] == last + 1 for pk, _ in ranked)
+            return found
+
+        before = next_in_order()
+        training.train("default")
+        assert next_in_order() > before
+
+    def test_a_click_changes_the_next_list(self, world):
+        resources, learners = world
+        training.train("default")
+        before = [item.resource.pk for item in recommend(learners[0], k=5)]
+        Interaction.objects.create(
+            learner=learners[0], resource=resources[20], verb="completed", occurred_at=timezone.now(), event_id="now"
+        )
+        after = [item.resource.pk for item in recommend(learners[0], k=5)]
+        assert after != before
+        assert resources[21].pk in after
+
+    def test_a_resource_that_came_after_training_can_be_recommended(self, world, space):
+        _, learners = world
+        training.train("default")
+        new = Resource.objects.create(key="new", title="New")
+        topic = ResourceVector.objects.get(
+            resource=Interaction.objects.filter(learner=learners[0]).newest_first()[0].resource
+        )
+        ResourceVector.objects.create(resource=new, space=space, vector=topic.vector, content_hash="h", text_hash="t")
+        [(_, ranked)] = recommend_batch([learners[0]], k=15)
+        assert new.pk in [pk for pk, _ in ranked]
+
+    def test_unpublished_and_seen_resources_are_never_in_a_list_however_deep(self, world, monkeypatch):
+        monkeypatch.setattr("llmrec_django.services.scoring.FIRST_LOOK", 1)
+        resources, learners = world
+        training.train("default")
+        hidden = {row.pk for row in resources[:860]}
+        Resource.objects.filter(pk__in=hidden).update(published=False)
+        seen = set(Interaction.objects.filter(learner=learners[0]).values_list("resource", flat=True))
+        [(_, ranked)] = recommend_batch([learners[0]], k=N)
+        assert {pk for pk, _ in ranked} == {row.pk for row in resources[860:]} - seen
+
+    def test_damaged_files_leave_the_lists_as_without_training(self, world):
+        _, learners = world
+        version = training.train("default")
+        folder = artifacts.fetch(version)
+        scorer_of.__globals__["_open"].cache_clear()
+        (folder / "version.json").write_text("{")
+        assert {item.source for item in recommend(learners[0], k=3)} == {"content"}
+
+    def test_an_archive_that_is_not_what_was_written_is_refused(self, world):
+        version = training.train("default")
+        ModelVersion.objects.filter(pk=version.pk).update(digest="0" * 64)
+        version.refresh_from_db()
+        with pytest.raises(ArtifactError, match="not what training wrote"):
+            artifacts.fetch(version)
+
+    def test_somebody_unknown_gets_what_is_popular(self, world):
+        training.train("default")
+        assert recommend(None, k=3, tenant="default").fallback == "popular"
+
+
+class TestGoingBack:
+    def test_each_step_goes_further_back_and_the_last_one_to_no_version(self, world):
+        first, second = training.train("default"), training.train("default")
+        assert versions.roll_back("default") == first
+        assert ModelVersion.objects.get(pk=second.pk).status == "retired"
+        assert versions.roll_back("default") is None
+        assert versions.active_version("default") is None
+        with pytest.raises(LLMRecError, match="Cannot go back"):
+            versions.roll_back("default")
+
+    def test_files_of_old_versions_go_and_their_numbers_stay(self, world, settings):
+        settings.LLMREC = {**settings.LLMREC, "KEEP_VERSIONS": 1}
+        first, _, third = (training.train("default") for _ in range(3))
+        first.refresh_from_db()
+        assert (first.artifact, first.metrics["learners"]) == ("", third.metrics["learners"])
+        assert not ResourceNeighbours.objects.filter(version=first).exists()
+        with pytest.raises(LLMRecError, match="no files"):
+            versions.activate(first)
+
+
+class TestCommands:
+    def test_train_prints_the_table_and_the_verdict(self, world, capsys):
+        call_command("llmrec_train")
+        printed = capsys.readouterr().out
+        assert "NDCG@10" in printed
+        assert "transitions" in printed
+        assert "serves now" in printed
+
+    def test_evaluate_measures_and_changes_nothing(self, world, capsys):
+        call_command("llmrec_evaluate", "--json")
+        assert '"table"' in capsys.readouterr().out
+        assert not ModelVersion.objects.exists()
+
+    def test_rollback_is_one_command(self, world, capsys):
+        call_command("llmrec_train", verbosity=0)
+        call_command("llmrec_train", "--rollback")
+        assert "No trained version serves now" in capsys.readouterr().out
+
+    def test_an_unknown_source_is_named(self, world):
+        with pytest.raises(CommandError, match="Cannot train 'magic'"):
+            call_command("llmrec_train", "--sources", "magic")

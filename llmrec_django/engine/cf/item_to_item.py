@@ -59,24 +59,11 @@ class ItemToItemModel:
 
         Returns:
             Resources int32 [N, k], strongest first, and their entries float32 [N, k]. Rows with fewer positive
-            entries are filled with -1 and 0.
-
-        Note:
-            A part of the rows is made dense at a time: at most 64 MB.
+            entries are filled with -1 and 0. Equal entries go by a hash.
         """
-        from llmrec_django.engine.ranking.topk import rank_top_k
-
-        n = self.n_resources
-        ids = np.full((n, k), -1, dtype=np.int32)
-        weights = np.zeros((n, k), dtype=np.float32)
-        step = max(1, 2**24 // max(1, n))
-        for start in range(0, n, step):
-            rows = self.matrix[start : start + step]
-            dense = np.array(rows if isinstance(rows, np.ndarray) else rows.toarray(), dtype=np.float32)
-            dense[dense <= 0] = -np.inf
-            ids[start : start + step], best = rank_top_k(dense, k)
-            weights[start : start + step] = np.where(np.isneginf(best), 0.0, best)
-        return ids, weights
+        if isinstance(self.matrix, np.ndarray):
+            return _strongest_of_dense(self.matrix, k)
+        return _strongest_of_sparse(self.matrix, k)
 
     def truncated(self, k: int) -> ItemToItemModel:
         """Keep the `k` strongest entries of each row: the model that stored neighbours amount to."""
@@ -147,3 +134,33 @@ def matrix_of_neighbours(ids: NDArray[np.int32], weights: NDArray[np.float32]) -
     n = len(ids)
     rows, places = np.nonzero(ids >= 0)
     return csr_array((weights[rows, places], (rows, ids[rows, places])), shape=(n, n), dtype=np.float32)
+
+
+def _strongest_of_dense(matrix: Float32Matrix, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    from llmrec_django.engine.ranking.topk import rank_top_k
+
+    ids = np.full((len(matrix), k), -1, dtype=np.int32)
+    weights = np.zeros((len(matrix), k), dtype=np.float32)
+    step = max(1, 2**24 // max(1, len(matrix)))  # 64 MB at a time
+    for start in range(0, len(matrix), step):
+        rows = matrix[start : start + step]
+        ids[start : start + step], best = rank_top_k(np.where(rows > 0, rows, -np.inf), k)
+        weights[start : start + step] = np.where(np.isneginf(best), 0.0, best)
+    return ids, weights
+
+
+def _strongest_of_sparse(matrix: Any, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    from llmrec_django.engine.ranking.topk import tie_keys
+
+    n = matrix.shape[0]
+    ids, weights = np.full((n, k), -1, dtype=np.int32), np.zeros((n, k), dtype=np.float32)
+    positive = matrix.data > 0
+    rows = np.repeat(np.arange(n), np.diff(matrix.indptr))[positive]
+    columns, entries = matrix.indices[positive], matrix.data[positive]
+    order = np.lexsort((tie_keys(columns), -entries, rows))
+    rows = rows[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    kept = place < k
+    ids[rows[kept], place[kept]] = columns[order][kept]
+    weights[rows[kept], place[kept]] = entries[order][kept]
+    return ids, weights

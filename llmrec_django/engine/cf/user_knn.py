@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -61,6 +62,18 @@ class UserKnnModel:
         """Size of the catalogue the model was fitted on, N."""
         return int(self.matrix.shape[1])
 
+    @cached_property
+    def _met_by(self) -> Any:
+        """Resources × learners, with the likeness's constants in: a shared rare resource says more, a neighbour with
+        many resources says less."""
+        config = self.config
+        met = np.maximum(np.bincount(self.matrix.indices, minlength=self.n_resources), 1.0)
+        lengths = np.maximum(np.diff(self.matrix.indptr), 1.0)
+        met_by = self.matrix.T.tocsr()
+        met_by.data = np.repeat(np.power(met, -config.rarity_power), np.diff(met_by.indptr)).astype(np.float32)
+        met_by.data *= np.power(lengths, -config.length_power, dtype=np.float32)[met_by.indices]
+        return met_by
+
     def score(self, histories: Sequence[NDArray[np.integer]]) -> Float32Matrix:
         """Score the whole catalogue for each learner.
 
@@ -77,12 +90,8 @@ class UserKnnModel:
         from llmrec_django.engine.cf.item_knn import keep_largest
 
         config = self.config
-        met = np.maximum(np.bincount(self.matrix.indices, minlength=self.n_resources), 1.0)
         asking = recency_weights(histories, self.n_resources, decay=config.decay, max_history=config.max_history)
-        asking.data *= np.power(met, -config.rarity_power, dtype=np.float32)[asking.indices]
-        lengths = np.maximum(np.diff(self.matrix.indptr), 1.0)
-        likeness = (asking @ self.matrix.T.tocsr()).tocsr()  # [B, U]
-        likeness.data *= np.power(lengths, -config.length_power, dtype=np.float32)[likeness.indices]
+        likeness = (asking @ self._met_by).tocsr()  # [B, U]
         return np.asarray((keep_largest(likeness, config.neighbours) @ self.matrix).toarray(), dtype=np.float32)
 
     def rescored(self, config: UserKnnConfig) -> UserKnnModel:

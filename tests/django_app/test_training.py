@@ -1,5 +1,6 @@
 """Training, the champion gate, serving, going back: from the tables and through the services."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -8,6 +9,9 @@ from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from llmrec_django.engine.evaluation.metrics import ndcg, relevance_hits
+from llmrec_django.engine.evaluation.splits import leave_one_out
+from llmrec_django.engine.ranking.topk import rank_top_k
 from llmrec_django.exceptions import ArtifactError, LLMRecError
 from llmrec_django.models import (
     Interaction,
@@ -21,8 +25,11 @@ from llmrec_django.models import (
 from llmrec_django.services import artifacts, training, versions
 from llmrec_django.services.recommend import recommend, recommend_batch
 from llmrec_django.services.scoring import scorer_of
+from llmrec_django.services.training import rival
 from llmrec_django.services.training import run as run_module
 from llmrec_django.services.training.dataset import load_dataset, text_matrix
+from llmrec_django.services.training.relevance import train_relevance
+from llmrec_django.services.training.sources import Asked
 from tests.testapp.models import Member
 
 pytestmark = pytest.mark.django_db
@@ -177,6 +184,42 @@ class TestTrain:
         assert (second.status, second.why) == ("rejected", "no better")
         assert versions.active_version("default") == first
 
+    def test_too_few_new_interactions_are_no_comparison_with_the_active_version(self, world):
+        first, second = training.train("default"), training.train("default")
+        assert second.status == "active"
+        assert f"Only 0 of them came after version {first.pk}" in second.why
+
+    def test_a_version_worse_than_the_active_one_on_new_interactions_is_rejected(self, world, monkeypatch):
+        resources, learners = world
+        first = training.train("default")
+        later = timezone.now()
+        Interaction.objects.bulk_create(
+            Interaction(
+                learner=learner, resource=resources[n], verb="viewed", occurred_at=later, event_id="new"
+            )
+            for n, learner in enumerate(learners)
+        )
+        monkeypatch.setattr(rival, "_ndcg", lambda active, dataset, split, asked, *rest: np.ones(len(asked)))
+        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, "wins"))
+        second = training.train("default")
+        assert second.status == "rejected"
+        assert f"Against version {first.pk}, on" in second.why
+
+    def test_the_active_version_is_asked_in_its_own_rows(self, world, space):
+        """The same version measured by the run itself and through its files finds the same."""
+        resources, _ = world
+        version = training.train("default")
+        Resource.objects.create(key="later")
+        dataset = load_dataset("default")
+        split = leave_one_out(dataset.log)
+        scorer = scorer_of(version)
+        found = rival._ndcg(version, dataset, split, split.learners, list(split.relevant), None)
+        raw = scorer.score(Asked.of(replace(split.train, n_resources=N), split.learners))
+        ranked, _ = rank_top_k(raw, 10, split.histories())
+        hits, n_relevant = relevance_hits(ranked, split.relevant)
+        assert found == pytest.approx(ndcg(hits, n_relevant, 10))
+        assert found.mean() > 0.3
+
     def test_neighbours_are_kept_in_ids_of_resources(self, world):
         resources, _ = world
         version = training.train("default")
@@ -292,6 +335,48 @@ class TestServing:
     def test_somebody_unknown_gets_what_is_popular(self, world):
         training.train("default")
         assert recommend(None, k=3, tenant="default").fallback == "popular"
+
+
+class TestRelevance:
+    @pytest.fixture
+    def small(self, settings):
+        settings.LLMREC = {
+            **settings.LLMREC,
+            "TRAIN_SOURCES": ("relevance", "transitions", "popularity"),
+            "RELEVANCE": {"max_epochs": 2, "embedding_size": 16, "feature_size": 16, "hidden_size": 16, "layers": 1},
+        }
+
+    @pytest.mark.model
+    def test_is_one_more_source_that_serves_by_its_export(self, world, space, small):
+        _, learners = world
+        version = training.train("default")
+        assert {row["source"] for row in version.metrics["table"]} == {
+            "blend",
+            "relevance",
+            "transitions",
+            "popularity",
+        }
+        if version.status == "active":
+            assert (artifacts.fetch(version) / "relevance" / "learner.onnx").exists()
+            assert {item.source for item in recommend(learners[0], k=3)} == {"trained"}
+
+    @pytest.mark.model
+    def test_the_export_scores_by_goals_and_new_resources_by_text(self, world, space, small, tmp_path):
+        dataset = load_dataset("default")
+        texts = text_matrix(space, dataset.resource_ids)
+        source, epochs = train_relevance(
+            tmp_path / "r", dataset.log, texts, dataset.verbs, profiles=None, seed=0, epochs=1
+        )
+        assert epochs == 1
+        log = dataset.log.take(np.zeros(len(dataset.log), dtype=bool))
+        goals = np.zeros((log.n_learners, TOPICS), dtype=np.float32)
+        goals[0, 3], goals[1, 4] = 1, 1
+        scores = source.score(Asked.of(log, np.arange(2), goals))
+        assert scores.shape == (2, N)
+        assert not np.allclose(scores[0], scores[1])
+        extended = source.extended(texts[:1])
+        log = replace(log, n_resources=N + 1)
+        assert extended.score(Asked.of(log, np.arange(2), goals)).shape == (2, N + 1)
 
 
 class TestGoingBack:

@@ -50,8 +50,10 @@ class Evaluation:
     """One row for each source and the blend, best first: "source", metrics, and "low", "high" of NDCG."""
     segments: dict[str, dict[str, Any]]
     """History length → NDCG of each source and the number of learners."""
+    learners: NDArray[np.int32]
+    """Whom the table is about; int32 [B]."""
     ndcg: Mapping[str, NDArray[np.float64]]
-    """Of each learner, for each source and the blend."""
+    """Of each of them, for each source and the blend."""
     differences: dict[str, Estimate] = field(default_factory=dict)
     """How much better the blend is than each baseline."""
 
@@ -174,7 +176,7 @@ def _measure(ranked: Mapping[str, NDArray[np.int32]], split: Split, mix: Mix) ->
     differences = {
         name: paired_difference(ndcg[BLEND], ndcg[name]) for name in ranked if name != BLEND and name not in NO_BASELINE
     }
-    return Evaluation(mix, len(split), table, segments, ndcg, differences)
+    return Evaluation(mix, len(split), table, segments, split.learners, ndcg, differences)
 
 
 def _number(value: float) -> float | None:

@@ -7,7 +7,7 @@ there were no activity-based sources. In both a score of 0 is that of an average
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 OF_TEXT = ("content", "relevance")
 """Sources that can judge a resource by its text."""
+FOLDS = 3
+"""Each part of the held-out learners is measured with a mix fitted on the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +36,7 @@ class Mix:
 
     blend: Blend
     by_text: Blend
-    """The same sources, with weights above 0 for those of text alone."""
+    """Of the sources that read texts alone."""
 
     def combine(
         self, scores: Mapping[str, Float32Matrix], lengths: NDArray[np.integer], known: NDArray[np.bool_]
@@ -52,8 +54,8 @@ class Mix:
         total = self.blend.combine(scores, lengths)
         if not known.all():
             new = ~known
-            texts = {name: raw[:, new] for name, raw in scores.items() if name in OF_TEXT}
-            if texts and self.by_text.weights.any():
+            texts = {name: raw[:, new] for name, raw in scores.items() if name in self.by_text.sources}
+            if self.by_text.weights.any():
                 total[:, new] = self.by_text.combine(texts, lengths)
         return total
 
@@ -70,19 +72,22 @@ class Mix:
     def of_one(cls, source: str) -> Self:
         """Return the mix that is one source as it is."""
         blend = Blend((source,), (Calibration(),), np.ones((len(SEGMENT_STARTS), 1)))
-        return cls(blend, blend)
+        return cls(blend, Blend((), (), np.zeros((len(SEGMENT_STARTS), 0))))
 
 
 def fit_mix(examples: BlendExamples) -> Mix:
     """Fit both blends on held-out interactions; see `fit_blend`."""
-    return Mix(fit_blend(examples), fit_blend(examples, without=_of_activity(examples)))
+    return Mix(fit_blend(examples), fit_blend(_texts_only(examples)))
 
 
 def fit_mix_folds(examples: BlendExamples) -> tuple[Mix, ...]:
     """Fit one mix for each fold, on the learners outside it; see `fit_folds`."""
-    by_text = fit_folds(examples, without=_of_activity(examples))
-    return tuple(Mix(blend, text) for blend, text in zip(fit_folds(examples), by_text, strict=True))
+    blends = fit_folds(examples, n_folds=FOLDS)
+    by_text = fit_folds(_texts_only(examples), n_folds=FOLDS)
+    return tuple(Mix(blend, text) for blend, text in zip(blends, by_text, strict=True))
 
 
-def _of_activity(examples: BlendExamples) -> tuple[str, ...]:
-    return tuple(name for name in examples.sources if name not in OF_TEXT)
+def _texts_only(examples: BlendExamples) -> BlendExamples:
+    """Leave the sources out that say nothing about a resource that nobody has chosen."""
+    places = [place for place, name in enumerate(examples.sources) if name in OF_TEXT]
+    return replace(examples, sources=tuple(examples.sources[place] for place in places), scores=examples.scores[places])

@@ -18,7 +18,7 @@ from django.utils import timezone
 from llmrec_django.conf import conf
 from llmrec_django.engine.cf.choose import choose
 from llmrec_django.engine.evaluation.splits import Split, leave_one_out
-from llmrec_django.exceptions import LLMRecError
+from llmrec_django.exceptions import ArtifactError, LLMRecError
 from llmrec_django.models import ModelVersion, ResourceNeighbours
 from llmrec_django.services import artifacts, versions
 from llmrec_django.services.spaces import active_space
@@ -27,6 +27,7 @@ from llmrec_django.services.training.evaluate import Evaluation, chosen_by_someb
 from llmrec_django.services.training.mix import Mix
 from llmrec_django.services.training.relevance import NAME as RELEVANCE
 from llmrec_django.services.training.relevance import train_relevance
+from llmrec_django.services.training.rival import compare
 from llmrec_django.services.training.sources import RECIPES, Material, NeighbourSource, Source
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def evaluate_now(
     """
     run = _prepare(tenant, seed, sources, tune_s, say, progress)
     with tempfile.TemporaryDirectory() as folder:
-        return _evaluate(run, Path(folder))
+        return _evaluate(run, _held_out(run), Path(folder))
 
 
 def _prepare(
@@ -186,9 +187,14 @@ def _describe(version: ModelVersion, run: _Run) -> None:
 
 def _train(version: ModelVersion, run: _Run) -> None:
     with tempfile.TemporaryDirectory() as held_out, tempfile.TemporaryDirectory() as final:
-        evaluation = _evaluate(run, Path(held_out))
+        split = _held_out(run)
+        evaluation = _evaluate(run, split, Path(held_out))
         version.metrics, version.config = evaluation.to_dict(), run.describe()
         wins, why = evaluation.verdict()
+        active = versions.active_version(version.tenant)
+        if wins and active is not None:
+            wins, rival = _against(active, run, split, evaluation)
+            why = f"{why} {rival}".strip()
         run.say(why)
         version.why = why
         if not wins:
@@ -203,13 +209,26 @@ def _train(version: ModelVersion, run: _Run) -> None:
     run.say(f"{version} serves now.")
 
 
-def _evaluate(run: _Run, folder: Path) -> Evaluation:
+def _against(active: ModelVersion, run: _Run, split: Split, evaluation: Evaluation) -> tuple[bool, str]:
+    """Return whether the new version may take the place of the active one, and why."""
+    try:
+        comparison = compare(active, run.dataset, split, evaluation, run.profiles)
+    except ArtifactError as exc:
+        return True, f"The active version cannot be compared with: {exc}"
+    return comparison.holds, comparison.text
+
+
+def _held_out(run: _Run) -> Split:
     split = leave_one_out(run.dataset.log)
     if not len(split):
         raise LLMRecError(
             f"Cannot train tenant {run.dataset.tenant!r}. No learner has two resources, so nothing can be held out. "
             "Wait for more activity."
         )
+    return split
+
+
+def _evaluate(run: _Run, split: Split, folder: Path) -> Evaluation:
     if run.tune_s > 0:
         _choose(run, split)
     sources = _fit(run, split.train, folder, split)

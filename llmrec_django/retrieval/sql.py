@@ -82,7 +82,7 @@ def load_rows(model: type[M], fields: Sequence[str], where: str, params: Sequenc
     """Return instances with the given fields, others deferred, at half a queryset's cost: every request pays it."""
     using = database()
     connection = connections[using]
-    columns = [model._meta.get_field(name) for name in fields]
+    columns = [column for column in model._meta.concrete_fields if column.name in fields]
     names = [column.attname for column in columns]
     converted = [
         (place, column.from_db_value) for place, column in enumerate(columns) if hasattr(column, "from_db_value")

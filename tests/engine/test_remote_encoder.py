@@ -253,7 +253,9 @@ def half(request):
     return 200, {"Content-Length": "100"}, b'{"data": ['
 
 
-@pytest.mark.parametrize("trouble", [body({}, 429), body({}, 500), body({}, 503), hang_up], ids=str)
+@pytest.mark.parametrize(
+    "trouble", [body({}, 429), body({}, 500), body({}, 503), hang_up], ids=["429", "500", "503", "hang up"]
+)
 def test_a_document_request_is_tried_again(service, encoder, trouble):
     service.answers = [trouble, trouble, good]
     assert encoder.encode_documents(["a"]).shape == (1, 3)
@@ -342,7 +344,9 @@ def test_a_forked_process_does_not_share_the_connection(service, monkeypatch):
 # --- secrets, identity, options --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [body({}, 500), body({}, 400), html, embeddings([math.nan])], ids=str)
+@pytest.mark.parametrize(
+    "answer", [body({}, 500), body({}, 400), html, embeddings([math.nan])], ids=["500", "400", "html", "nan"]
+)
 def test_neither_texts_nor_keys_are_logged_or_in_errors(service, answer, caplog):
     caplog.set_level(0)
     service.answers = [answer]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from example_project.embedded import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _server = pytest.StashKey[EmbeddedPostgres]()
 
@@ -27,3 +31,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     server = config.stash.get(_server, None)
     if server is not None:
         server.release()
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    """A test that activates a language must not leave it to the next one in its process."""
+    from django.utils import translation
+
+    translation.activate("en")
+    yield
+    translation.deactivate_all()

@@ -180,6 +180,8 @@ def rows(db):
         resource=two, space=space, state="failed", content_hash="c", token="t", lease_until=learner.created_at
     )
     apps.get_model("llmrec_django", "Placement").objects.create(name="home")
+    version = apps.get_model("llmrec_django", "ModelVersion").objects.create(source_space=space)
+    one.neighbours.create(version=version, source="ease", neighbour_ids=b"", weights=b"")
     return one
 
 

@@ -194,9 +194,7 @@ class TestTrain:
         first = training.train("default")
         later = timezone.now()
         Interaction.objects.bulk_create(
-            Interaction(
-                learner=learner, resource=resources[n], verb="viewed", occurred_at=later, event_id="new"
-            )
+            Interaction(learner=learner, resource=resources[n], verb="viewed", occurred_at=later, event_id="new")
             for n, learner in enumerate(learners)
         )
         monkeypatch.setattr(rival, "_ndcg", lambda active, dataset, split, asked, *rest: np.ones(len(asked)))

@@ -43,7 +43,9 @@ def mmr_order(scores: NDArray[np.floating], vectors: Float32Matrix, k: int, dive
     chosen: list[int] = []
     free = np.ones(n, dtype=bool)
     for _ in range(min(k, n)):
-        gain = np.where(free, (1 - diversity) * relevance - diversity * closest, -np.inf)
+        # The first has nothing to be unlike: relevance alone decides, also where diversity is 1.
+        gain = (1 - diversity) * relevance - diversity * closest if chosen else relevance
+        gain = np.where(free, gain, -np.inf)
         best = int(np.argmax(gain))
         chosen.append(best)
         free[best] = False

@@ -51,7 +51,7 @@ DEFAULTS: dict[str, Any] = {
     "ARTIFACT_DIR": None,
     # Resources a worker claims at once, and for how long (seconds) before another may take them over.
     "EMBED_BATCH": 512,
-    "EMBED_LEASE_S": 45,
+    "EMBED_LEASE_S": 30,
     # A resource whose embedding failed is tried again so often, then left for a person to look at.
     "EMBED_MAX_ATTEMPTS": 4,
     # Spaces with fewer vectors than this are scanned exactly: faster to keep, and no recall is lost.

@@ -34,17 +34,17 @@ def mmr_order(scores: NDArray[np.floating], vectors: Float32Matrix, k: int, dive
     n = len(scores)
     if n == 0:
         return []
-    relevance = np.asarray(scores, dtype=np.float64)
+    raw = np.asarray(scores, dtype=np.float64)
     if diversity <= 0:
-        return [int(i) for i in np.argsort(-relevance, kind="stable")[:k]]
-    spread = relevance.max() - relevance.min()
-    relevance = (relevance - relevance.min()) / spread if spread > 0 else np.ones(n)
+        return [int(i) for i in np.argsort(-raw, kind="stable")[:k]]
+    spread = raw.max() - raw.min()
+    relevance = (raw - raw.min()) / spread if spread > 0 else np.ones(n)
     closest = np.zeros(n)  # [C], largest similarity to anything chosen
     chosen: list[int] = []
     free = np.ones(n, dtype=bool)
     for _ in range(min(k, n)):
         # The first has nothing to be unlike: relevance alone decides, also where diversity is 1.
-        gain = (1 - diversity) * relevance - diversity * closest if chosen else relevance
+        gain = (1 - diversity) * relevance - diversity * closest if chosen else raw
         gain = np.where(free, gain, -np.inf)
         best = int(np.argmax(gain))
         chosen.append(best)

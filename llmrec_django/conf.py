@@ -55,8 +55,8 @@ DEFAULTS: dict[str, Any] = {
     # A resource whose embedding failed is tried again so often, then left for a person to look at.
     "EMBED_MAX_ATTEMPTS": 4,
     # Spaces with fewer vectors than this are scanned exactly: faster to keep, and no recall is lost.
-    # benchmarks/vector_search.py measures where the index begins to pay.
-    "INDEX_MIN_VECTORS": 10_000,
+    # `python -m benchmarks.vector_search --crossover` measures where the index begins to pay.
+    "INDEX_MIN_VECTORS": 5_000,
     # pgvector's candidate list size per index scan; higher finds more and takes longer.
     "INDEX_EF_SEARCH": 100,
     # The index is read so many times further than asked: behind filters it finds the last few less surely.

@@ -36,7 +36,6 @@ class RelevanceConfig:
     neighbour_temperature: float = 0.05
     """How much more the nearest of them lends than the others: softmax(cosine / temperature)."""
 
-    mean_gain: float = 0.0
     batch_positions: int = 768
     """Interactions in a batch."""
     learning_rate: float = 2e-3
@@ -44,7 +43,7 @@ class RelevanceConfig:
     warmup_frac: float = 0.5
     """Part of the first epoch over which the rate rises from 0."""
     weight_decay: float = 0.01
-    """AdamW's decay of weight matrices; embeddings have `reg` instead."""
+    """AdamW's decay of weight matrices; embeddings have `reg_learner` and `reg_resource` instead."""
     reg_learner: float = 1e-3
     """λ of ‖E(u)‖², per learner in the batch."""
     reg_resource: float = 1e-6

@@ -76,7 +76,6 @@ class LearnerTransformer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(size)
-        self.mean_gain = nn.Parameter(torch.full((size,), config.mean_gain))
         self.apply(_initialise)
         for block in self.blocks:  # residual branches start small: depth does not inflate x (GPT-2)
             nn.init.normal_(block.attention_out.weight, std=0.5 / math.sqrt(2 * config.layers * size))
@@ -104,10 +103,6 @@ class LearnerTransformer(nn.Module):
         for block in self.blocks:
             x = block(x)
         state: Tensor = self.norm(x)
-        if self.mean_gain.any():
-            count = torch.arange(1, resources.shape[1] + 1, device=x.device).view(1, -1, 1)
-            mean = resources.cumsum(1) / count
-            state = state + self.mean_gain * functional.pad(mean, (0, 0, 1, 0))
         return state
 
 

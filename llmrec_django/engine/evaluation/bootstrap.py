@@ -41,20 +41,50 @@ def bootstrap_mean(
     Returns:
         NaN for mean and bounds when no learner has a value; bounds equal to the mean for one learner.
     """
-    known = np.asarray(values, dtype=np.float64)
-    known = known[~np.isnan(known)]
-    n = len(known)
-    if n == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    return bootstrap_means(np.asarray(values)[:, None], confidence=confidence, draws=draws, seed=seed)[0]
+
+
+def bootstrap_means(
+    values: NDArray[np.floating], *, confidence: float = 0.95, draws: int = 1000, seed: int = 0
+) -> list[Estimate]:
+    """Estimate the means of several measures of the same learners, from the same resamples of them.
+
+    Args:
+        values: One row for each learner, one column for each measure; float [n, M]; NaN is left out.
+        confidence: See `bootstrap_mean`; so `draws` and `seed`.
+
+    Returns:
+        One estimate for each column.
+
+    Note:
+        O(draws · n · (1 + M)) time; 32 MB beside the values.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n, n_measures = values.shape
+    known = ~np.isnan(values)
+    counts = known.sum(axis=0)
+    filled = np.where(known, values, 0.0)
     rng = np.random.default_rng(seed)
-    means = np.empty(draws)
-    step = max(1, 2**21 // n)  # a part of the draws at a time: 16 MB of indices
-    for start in range(0, draws, step):
-        picked = rng.integers(0, n, size=(min(step, draws - start), n))
-        means[start : start + len(picked)] = known[picked].mean(axis=1)
+    means = np.full((draws, n_measures), np.nan)
+    step = max(1, 2**21 // max(1, n))  # a part of the draws at a time
+    for start in range(0, draws if n else 0, step):
+        n_draws = min(step, draws - start)
+        picked = rng.integers(0, n, size=(n_draws, n)) + n * np.arange(n_draws)[:, None]
+        # How often each learner is in each resample; float64 [n_draws, n].
+        times = np.bincount(picked.ravel(), minlength=n_draws * n).reshape(n_draws, n).astype(np.float64)
+        weights = n if known.all() else times @ known
+        with np.errstate(invalid="ignore"):  # a resample may hold no learner with a value
+            means[start : start + n_draws] = (times @ filled) / weights
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Estimate(float(known.mean()), float(low), float(high), n)
+    estimates = []
+    for column in range(n_measures):
+        if not counts[column]:
+            estimates.append(Estimate(float("nan"), float("nan"), float("nan"), 0))
+            continue
+        low, high = np.nanquantile(means[:, column], [tail, 1 - tail])
+        mean = float(filled[:, column].sum() / counts[column])
+        estimates.append(Estimate(mean, float(low), float(high), int(counts[column])))
+    return estimates
 
 
 def paired_difference(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from llmrec_django.engine.evaluation import metrics
-from llmrec_django.engine.evaluation.bootstrap import Estimate, bootstrap_mean, paired_difference
+from llmrec_django.engine.evaluation.bootstrap import Estimate, bootstrap_means
 from llmrec_django.engine.evaluation.segments import (
+    CHOSEN_STARTS,
     SEGMENT_STARTS,
     history_segments,
     segment_means,
@@ -40,6 +41,9 @@ class MethodReport:
     """What the lists are like, at the largest k: coverage, Gini, novelty, diversity where vectors were given."""
     segments: dict[str, tuple[float, int]]
     """Segment of history length → mean of the headline metric and learners in it."""
+    resources: dict[str, tuple[float, int]]
+    """How many learners in training had chosen what was held out ("0": it is new) → mean of the headline metric of
+    those for whom such a resource was held out, and their number; what is held out of other segments is a miss."""
     difference: Estimate | None
     """Headline metric minus that of the reference, paired over learners; None for the reference itself."""
 
@@ -84,6 +88,7 @@ class EvaluationReport:
                 accuracy={name: _estimate(value) for name, value in part["accuracy"].items()},
                 lists={name: _number(value) for name, value in part["lists"].items()},
                 segments={name: (_number(mean), n) for name, (mean, n) in part["segments"].items()},
+                resources={name: (_number(mean), n) for name, (mean, n) in part["resources"].items()},
                 difference=None if part["difference"] is None else _estimate(part["difference"]),
             )
             for part in values["methods"]
@@ -116,13 +121,20 @@ class EvaluationReport:
             ),
             "",
         ]
-        segments = [name for name, (_, n) in self.methods[0].segments.items() if n]
-        header = [f"{name} ({self.methods[0].segments[name][1]})" for name in segments]
-        lines += _table(
-            [f"{HEADLINE} by history (learners)", *header],
-            [[method.name, *(_plain(method.segments[name][0]) for name in segments)] for method in self.methods],
-        )
+        lines += [*self._segment_table("by history", "segments"), ""]
+        lines += self._segment_table("by learners who had chosen the resource", "resources")
         return "\n".join(lines) + "\n"
+
+    def _segment_table(self, title: str, attribute: str) -> list[str]:
+        first: dict[str, tuple[float, int]] = getattr(self.methods[0], attribute)
+        names = [name for name, (_, n) in first.items() if n]
+        return _table(
+            [f"{HEADLINE} {title} (learners)", *(f"{name} ({first[name][1]})" for name in names)],
+            [
+                [method.name, *(_plain(getattr(method, attribute)[name][0]) for name in names)]
+                for method in self.methods
+            ],
+        )
 
 
 def report(
@@ -141,7 +153,7 @@ def report(
         ranked: Method → its lists, int [B, K], K at least the largest k; see `rank_split`.
         ks: List lengths; 10 must be among them.
         reference: Method that the others are compared with; "" for none.
-        vectors: Unit vectors of the resources for the diversity of lists; float32 [N, D].
+        vectors: Unit vectors of the resources for the diversity of lists; float32 [N, D], zeros for none.
         seed: Of the bootstrap.
 
     Raises:
@@ -154,30 +166,40 @@ def report(
     if short:
         raise ValueError(f"Cannot score the top {max(ks)} of lists with fewer places: {short!r}.")
     per_learner = {name: metrics.accuracy(lists, split.relevant, ks) for name, lists in ranked.items()}
+    names = list(next(iter(per_learner.values()), {}))
+    columns = [values[name] for values in per_learner.values() for name in names]
+    headlines = [values[HEADLINE] - per_learner[reference][HEADLINE] for values in per_learner.values() if reference]
+    # One resampling for everything: intervals can be compared, and pairing keeps differences sharp.
+    found = iter(bootstrap_means(np.column_stack([*columns, *headlines]), seed=seed)) if columns else iter(())
+    accuracy = {method: {name: next(found) for name in names} for method in per_learner}
+    differences = {method: next(found) for method in per_learner if reference}
     segments = history_segments(split.train.lengths[split.learners])
     met = np.bincount(split.train.resources[split.train.is_first], minlength=split.train.n_resources)
+    held_out = _by_times_chosen(split)
     n_active = int((split.train.lengths > 0).sum())
+    k = max(ks)
     methods = []
     for name, lists in ranked.items():
-        top = lists[:, : max(ks)]
+        top = lists[:, :k]
         means = segment_means(per_learner[name][HEADLINE], segments, len(SEGMENT_STARTS))
-        difference = None
-        if reference and name != reference:
-            difference = paired_difference(per_learner[name][HEADLINE], per_learner[reference][HEADLINE], seed=seed)
         qualities = {
-            f"coverage@{max(ks)}": metrics.catalogue_coverage(top, split.train.n_resources),
-            f"Gini@{max(ks)}": metrics.gini(top, split.train.n_resources),
-            f"novelty@{max(ks)}": metrics.mean(metrics.novelty(top, met, n_active)),
+            f"coverage@{k}": metrics.catalogue_coverage(top, split.train.n_resources),
+            f"Gini@{k}": metrics.gini(top, split.train.n_resources),
+            f"novelty@{k}": metrics.mean(metrics.novelty(top, met, n_active)),
         }
         if vectors is not None:
-            qualities[f"diversity@{max(ks)}"] = metrics.mean(metrics.intra_list_diversity(top, vectors))
+            qualities[f"diversity@{k}"] = metrics.mean(metrics.intra_list_diversity(top, vectors))
         methods.append(
             MethodReport(
                 name=name,
-                accuracy={key: bootstrap_mean(values, seed=seed) for key, values in per_learner[name].items()},
+                accuracy=accuracy[name],
                 lists=qualities,
                 segments=dict(zip(segment_names(), means, strict=True)),
-                difference=difference,
+                resources={
+                    label: _mean_and_count(metrics.ndcg(*metrics.relevance_hits(lists, relevant), 10))
+                    for label, relevant in held_out.items()
+                },
+                difference=differences[name] if reference and name != reference else None,
             )
         )
     # NaN (nobody was asked about) last.
@@ -190,6 +212,21 @@ def report(
         reference=reference,
         methods=tuple(methods),
     )
+
+
+def _by_times_chosen(split: Split) -> dict[str, list[NDArray[np.int32]]]:
+    """Sort what is held out by how many learners in training had chosen it; for each segment one array a learner."""
+    chosen = split.train.positive()
+    times = np.bincount(chosen.resources[chosen.is_first], minlength=split.train.n_resources)
+    segment = history_segments(times, CHOSEN_STARTS)  # [N]
+    return {
+        name: [relevant[segment[relevant] == place] for relevant in split.relevant]
+        for place, name in enumerate(segment_names(CHOSEN_STARTS))
+    }
+
+
+def _mean_and_count(values: NDArray[np.float64]) -> tuple[float, int]:
+    return metrics.mean(values), int((~np.isnan(values)).sum())
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:

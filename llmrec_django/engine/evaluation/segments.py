@@ -1,4 +1,4 @@
-"""Groups of learners by how much is known about them."""
+"""Groups of learners by how much is known about them, and of resources by how many chose them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 SEGMENT_STARTS = (0, 1, 3, 10)
 """Shortest history of each segment, increasing from 0."""
+CHOSEN_STARTS = (0, 1, 10)
+"""The same for resources: how many learners had chosen one. The first segment holds what is new."""
 
 
 def segment_names(starts: Sequence[int] = SEGMENT_STARTS) -> tuple[str, ...]:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from llmrec_django.engine.evaluation.bootstrap import bootstrap_mean, paired_difference
+from llmrec_django.engine.evaluation.bootstrap import bootstrap_mean, bootstrap_means, paired_difference
 from llmrec_django.engine.evaluation.segments import history_segments, segment_means, segment_names
 
 
@@ -28,6 +28,19 @@ def test_learners_without_a_value_are_left_out():
     assert math.isnan(nobody.mean)
     assert nobody.n == 0
     assert not nobody.is_above_zero
+
+
+def test_several_measures_at_once_are_what_each_is_alone():
+    values = np.random.default_rng(1).random((80, 3))
+    for several, column in zip(bootstrap_means(values, seed=3), values.T, strict=True):
+        single = bootstrap_mean(column, seed=3)
+        assert (several.mean, several.low, several.high) == pytest.approx((single.mean, single.low, single.high))
+    values[:60, 1] = np.nan
+    alone, holed, _ = bootstrap_means(values)
+    assert holed.n == 20
+    assert holed.mean == pytest.approx(values[60:, 1].mean())
+    # Fewer learners, wider interval.
+    assert holed.high - holed.low > alone.high - alone.low
 
 
 def test_pairing_sees_a_small_difference_that_the_spread_over_learners_hides():

@@ -6,7 +6,7 @@ import pytest
 from llmrec_django.engine.cf import popularity, transitions
 from llmrec_django.engine.evaluation.ranking import ndcg_of, rank_split
 from llmrec_django.engine.evaluation.report import EvaluationReport, report
-from llmrec_django.engine.evaluation.splits import leave_one_out
+from llmrec_django.engine.evaluation.splits import Split, leave_one_out
 from llmrec_django.engine.interactions import InteractionLog
 
 
@@ -76,6 +76,17 @@ def test_segments_add_up_to_all_learners(split, both):
     assert means["3-9"][1] == means["10+"][1] == 100
     weighted = sum(mean * n for mean, n in means.values() if n) / 200
     assert weighted == pytest.approx(both.method("transitions").accuracy["NDCG@10"].mean)
+
+
+def test_new_resources_are_a_segment_of_their_own():
+    """Learner 0 goes on to what nobody met, learner 1 to what one did, learner 2 to both at once."""
+    train = InteractionLog.from_arrays([0, 1, 2, 0], [0, 0, 0, 1], n_resources=5)
+    split = Split("x", train, np.arange(3, dtype=np.int32), (np.array([4]), np.array([1]), np.array([1, 4])))
+    lists = np.array([[4, 1], [4, 1], [1, 4]])
+    result = report(split, {"a": np.pad(lists, ((0, 0), (0, 8)), constant_values=-1)}, ks=(10,))
+    assert {name: n for name, (_, n) in result.methods[0].resources.items()} == {"0": 2, "1-9": 2, "10+": 0}
+    assert result.methods[0].resources["0"][0] == pytest.approx((1 + 1 / np.log2(3)) / 2)
+    assert result.methods[0].resources["1-9"][0] == pytest.approx((1 + 1 / np.log2(3)) / 2)
 
 
 def test_popular_lists_cover_little_and_are_unequal(both):

@@ -1,0 +1,97 @@
+"""The rules of the safety screen: a resource's texts in, findings out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmrec_django.engine.safety.hidden import as_han, as_words, find_hidden, show_hidden, tag_text, views
+from llmrec_django.engine.safety.patterns import ACTIVE_RULES, CHINESE_RULES, ENGLISH_RULES, MARKUP_RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RULES_ID = "rules/1"
+"""Changes with every change of the rules, so that what passed the old ones is looked at again."""
+
+TextFields = Mapping[str, str]
+"""Field name → its text: "title", "description", "keywords", "body", "translations.zh-hans.title" …"""
+
+_EXCERPT = 60
+"""Characters of context on each side of what was found."""
+_NOT_SHOWN = frozenset({"body"})
+_BASE64 = re.compile(r"(?<![\w+/])[A-Za-z0-9+/]{40,4000}={0,2}(?![\w+/])")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing in a text that speaks against showing it."""
+
+    rule: str
+    field: str
+    excerpt: str
+    """What was found with some context, invisible characters written out."""
+
+
+def screen_fields(fields: TextFields) -> list[Finding]:
+    """Return what the rules find, each rule once a field; nothing for honest texts."""
+    return [finding for field, text in fields.items() for finding in screen_text(text, field)]
+
+
+def screen_text(text: str, field: str = "") -> list[Finding]:
+    """Return what the rules find in one text, each rule once. Time grows linearly with the text."""
+    found: dict[str, str] = {}
+    for rule, excerpt in _findings(text, field):
+        found.setdefault(rule, excerpt)
+    return [Finding(rule, field, excerpt) for rule, excerpt in found.items()]
+
+
+def _findings(text: str, field: str) -> Iterator[tuple[str, str]]:
+    if not text:
+        return
+    for rule, place in find_hidden(text):
+        hidden = tag_text(text)
+        context = _around(text, place, place + 1)
+        yield rule, f"{hidden[: 2 * _EXCERPT]} ← {context}" if hidden and rule == "hidden-text" else context
+    if field not in _NOT_SHOWN and "<" in text:
+        yield from _matches(ACTIVE_RULES, text)
+    for view in views(text):
+        yield from _matches(MARKUP_RULES, view)
+        yield from _matches(ENGLISH_RULES, as_words(view))
+        if not view.isascii():
+            yield from _matches(CHINESE_RULES, as_han(view))
+    for match in _BASE64.finditer(text):
+        if next(_instructions(_decoded(match[0])), None):
+            yield "encoded-instructions", _around(text, match.start(), match.start() + 40)
+
+
+def _instructions(text: str) -> Iterator[tuple[str, str]]:
+    for view in views(text):
+        yield from _matches(ENGLISH_RULES, as_words(view))
+        yield from _matches(CHINESE_RULES, as_han(view))
+
+
+def _decoded(blob: str) -> str:
+    blob = blob.rstrip("=")
+    blob = blob[: len(blob) - (len(blob) % 4 == 1)]
+    try:
+        return base64.b64decode(blob + "=" * (-len(blob) % 4)).decode()
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _matches(rules: tuple[tuple[str, re.Pattern[str]], ...], text: str) -> Iterator[tuple[str, str]]:
+    for rule, pattern in rules:
+        match = pattern.search(text)
+        if match:
+            yield rule, _around(text, match.start(), match.end())
+
+
+def _around(text: str, start: int, stop: int) -> str:
+    before, after = max(0, start - _EXCERPT), min(len(text), min(stop, start + 2 * _EXCERPT) + _EXCERPT)
+    excerpt = show_hidden(" ".join(text[before:after].split()))
+    return f"{'…' if before else ''}{excerpt}{'…' if after < len(text) else ''}"

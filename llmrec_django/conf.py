@@ -84,6 +84,11 @@ DEFAULTS: dict[str, Any] = {
         "borrowed": Verb(0.8, seen_days=math.inf),
         "purchased": Verb(0.9, seen_days=math.inf),
         "dismissed": Verb(1.0, effect="negative", learner_may_send=True, seen_days=math.inf),
+        # Ways to turn a resource down that say nothing against its topic.
+        "known": Verb(0.0, effect="neutral", learner_may_send=True, seen_days=math.inf),
+        "too_hard": Verb(0.0, effect="neutral", learner_may_send=True, seen_days=math.inf),
+        "too_easy": Verb(0.0, effect="neutral", learner_may_send=True, seen_days=math.inf),
+        "restored": Verb(0.0, effect="neutral"),
         "searched": Verb(0.0, effect="neutral", learner_may_send=True),
     },
     # Names that imports and clients use for the verbs above.
@@ -125,7 +130,19 @@ DEFAULTS: dict[str, Any] = {
     # Store the words learners search for. Off: a search leaves no trace.
     "RECORD_SEARCHES": False,
     # Days that learner data is kept; `llmrec_prune` deletes what is older. None: for ever.
-    "RETENTION_DAYS": {"interactions": None, "searches": 30, "visitors": 180},
+    "RETENTION_DAYS": {"interactions": None, "searches": 30, "visitors": 180, "lists": 180},
+    # Keep the lists that were computed, and what became of them. "learners": of those who have personal
+    # recommendations on; "all": also of everybody else, without saying whose; None: keep none.
+    "STORE_LISTS": "learners",
+    # What a learner does with a resource within so many days after it was recommended counts for that list.
+    "ATTRIBUTION_DAYS": 30,
+    # Deeds that recommendations are meant to lead to; reports count each of them.
+    "TARGET_VERBS": ("enrolled", "completed", "passed", "borrowed", "purchased", "bookmarked"),
+    # What is as similar as this to something a learner dismissed (cosine of their texts) is hidden with it.
+    # None: only the resource itself.
+    "DISMISS_SIMILAR_FROM": 0.95,
+    # How strongly lists lean to a learner's level, where it is known; 0: not at all.
+    "LEVEL_WEIGHT": 0.5,
     # Interactions of one learner that shape their list, newest first.
     "HISTORY_LENGTH": 50,
     # Each step back in a learner's history counts this much less, in (0, 1].
@@ -134,6 +151,7 @@ DEFAULTS: dict[str, Any] = {
     "TRAIN_SOURCES": (
         "relevance",
         "transitions",
+        "borrowed",
         "linear_next",
         "ease",
         "item_knn",
@@ -151,6 +169,10 @@ DEFAULTS: dict[str, Any] = {
     "LEARNER_WEIGHT_LIMIT": 200,
     # Replaced versions whose files are kept for a way back.
     "KEEP_VERSIONS": 3,
+    # `llmrec_evaluate --active` warns when NDCG@10 is surely lower by more than this share than it was in training.
+    "DRIFT_MARGIN": 0.2,
+    # Send that warning to ADMINS too.
+    "DRIFT_MAIL": False,
     # Alias in STORAGES for the files of trained versions, private to the site; None: ARTIFACT_DIR.
     "ARTIFACT_STORAGE": None,
     # Days of activity behind "popular", and seconds the tenant's popular list is cached.

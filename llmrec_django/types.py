@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
+    from uuid import UUID
 
 Float32Matrix = NDArray[np.float32]
 """float32 [n, d]"""
@@ -56,6 +57,10 @@ class Recommendation:
     """What brought it in: "trained", "content", "popular", "newest", "similar", "words" or "meaning"."""
     url: str = ""
     """Where the host shows it; "" when nothing is known."""
+    propensity: float = 1.0
+    """How probable it was that this resource got this place; below 1 only where a place is drawn by lot."""
+    is_exploration: bool = False
+    """The place was drawn by lot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class RecommendationResult:
     """True when at least one item was chosen by this learner's own history or profile."""
     fallback: str = ""
     """The last step of the fallback chain that was needed: "", "popular" or "newest"."""
+    recommendation_id: UUID | None = None
+    """Names the stored list in feedback; None when it is not stored."""
 
     def __iter__(self) -> Iterator[Recommendation]:
         return iter(self.items)

@@ -44,6 +44,13 @@ class LearnerProfile(LLMRecModel):
         default=True,
         help_text=_("Off: this learner's activity is neither recorded nor used."),
     )
+    history_from = models.DateTimeField(
+        _("history begins"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("The learner had everything before forgotten; it is not taken in again."),
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
 
@@ -96,6 +103,12 @@ class LearnerProfile(LLMRecModel):
         return "\n".join(part for part in (self.goals.strip(), ", ".join(map(str, self.interests))) if part)
 
 
+DISMISSING = ("dismissed", "known", "too_hard", "too_easy")
+"""Verbs by which a learner says not to be shown a resource, or anything nearly the same, again."""
+
+RESTORED = "restored"
+"""What a dismissing verb becomes when the learner takes it back."""
+
 # So that they are in the catalogue of translations; LLMREC["VERBS"] says which verbs there are.
 COMMON_VERBS = (
     pgettext_lazy("verb", "viewed"),
@@ -110,6 +123,10 @@ COMMON_VERBS = (
     pgettext_lazy("verb", "borrowed"),
     pgettext_lazy("verb", "purchased"),
     pgettext_lazy("verb", "dismissed"),
+    pgettext_lazy("verb", "known"),
+    pgettext_lazy("verb", "too_hard"),
+    pgettext_lazy("verb", "too_easy"),
+    pgettext_lazy("verb", "restored"),
     pgettext_lazy("verb", "searched"),
 )
 
@@ -169,6 +186,9 @@ class Interaction(LLMRecModel):
         indexes = [
             models.Index(fields=["learner", "-occurred_at", "-id"], name="llmrec_interaction_history"),
             models.Index(fields=["tenant", "-occurred_at"], name="llmrec_interaction_recent"),
+            models.Index(
+                fields=["learner", "-occurred_at"], condition=Q(verb__in=DISMISSING), name="llmrec_interaction_dismissing"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from llmrec_django.models.base import LLMRecManager, LLMRecModel, LLMRecQuerySet
+from llmrec_django.models.experiments import Experiment
 
 
 class Placement(LLMRecModel):
@@ -21,6 +22,10 @@ class Placement(LLMRecModel):
         HIDE = "hide", _("hide everything the learner has touched")
         DECAY = "decay", _("hide for as long as each verb says")
         SHOW = "show", _("show again")
+
+    class ExploreBy(models.TextChoices):
+        UNIFORM = "uniform", pgettext_lazy("exploration", "all alike")
+        SCORE = "score", pgettext_lazy("exploration", "better scores more often")
 
     tenant = models.CharField(_("tenant"), max_length=64, default="default")
     name = models.SlugField(_("name"), max_length=64)
@@ -38,6 +43,28 @@ class Placement(LLMRecModel):
         help_text=_("0: most relevant first; 1: as different from each other as can be."),
     )
     seen = models.CharField(_("already seen"), max_length=8, choices=Seen.choices, default=Seen.DECAY)
+
+    explore_places = models.PositiveSmallIntegerField(
+        _("places for exploration"),
+        default=0,
+        validators=[MaxValueValidator(100)],
+        help_text=_("So many places at the end of the list are drawn by lot from what comes next; 0: none."),
+    )
+    explore_pool = models.PositiveSmallIntegerField(
+        _("drawn from the next"), default=20, validators=[MinValueValidator(1), MaxValueValidator(200)]
+    )
+    explore_by = models.CharField(
+        _("chances"), max_length=8, choices=ExploreBy.choices, default=ExploreBy.UNIFORM
+    )
+    experiment = models.ForeignKey(
+        Experiment,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="placements",
+        verbose_name=_("experiment"),
+        help_text=_("Its arms are dealt to the learners who come here."),
+    )
 
     objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+import uuid
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from django.db import Error as DatabaseError
 
 from llmrec_django.conf import conf, resolve_tenant
 from llmrec_django.engine.ranking import history_vector, mmr_order
+from llmrec_django.engine.ranking.explore import draw_places
 from llmrec_django.models import Interaction, LearnerProfile, Placement
 from llmrec_django.retrieval.candidates import (
     nearest,
@@ -22,6 +24,8 @@ from llmrec_django.retrieval.candidates import (
     words,
 )
 from llmrec_django.retrieval.eligibility import Audience, eligible
+from llmrec_django.services.experiments import assign
+from llmrec_django.services.lists import is_kept, store_list
 from llmrec_django.services.results import hydrate, requester
 from llmrec_django.services.scoring import score_learners
 from llmrec_django.services.spaces import active_space, tables_exist
@@ -31,10 +35,11 @@ from llmrec_django.types import RecommendationResult
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from llmrec_django.models import VectorSpace
+    from llmrec_django.models import ModelVersion, VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
+    from llmrec_django.services.experiments import Assignment
     from llmrec_django.services.scoring import Scored
-    from llmrec_django.types import Float32Vector
+    from llmrec_django.types import Float32Vector, Recommendation
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +98,8 @@ def recommend(
     place = _placement(tenant, placement)
     if not place.enabled:
         return RecommendationResult(placement=placement)
+    assignment = assign(place, learner)
+    place = assignment.applied_to(place) if assignment else place
     size = place.size if k is None else k
     if size < 1:
         return RecommendationResult(placement=placement)
@@ -105,17 +112,75 @@ def recommend(
         seen=place.seen,
         exclude_keys=exclude_keys,
     )
-    ranked = rank(audience, k=size, diversity=place.diversity, space=active_space())
-    if conf.ENABLED == "shadow":
-        logger.info("shadow list placement=%s n=%s", placement, len(ranked))
-        return RecommendationResult(placement=placement)
-    sources = [source for _, _, source in ranked]
-    return RecommendationResult(
-        items=hydrate(ranked),
-        placement=placement,
-        is_personal=not {"trained", "content", "words"}.isdisjoint(sources),
-        fallback="newest" if "newest" in sources else "popular" if "popular" in sources else "",
+    version = _version(tenant, assignment) if learner else None
+    scored = trained_scores(tenant, [learner], version) if learner and version else {}
+    explored = min(place.explore_places, size)
+    ranked = rank(
+        audience,
+        k=size + (place.explore_pool - 1 if explored else 0),
+        diversity=place.diversity,
+        space=active_space(),
+        scored=scored,
     )
+    list_id = uuid.uuid4()
+    items = hydrate(ranked)
+    if explored:
+        items = _explored(items, size, place, list_id)
+    sources = {item.source for item in items}
+    is_personal = not {"trained", "content", "words"}.isdisjoint(sources)
+    fallback = "newest" if "newest" in sources else "popular" if "popular" in sources else ""
+    is_stored = is_kept(learner) and store_list(
+        list_id,
+        items,
+        learner=learner,
+        tenant=tenant,
+        placement=placement,
+        k=size,
+        version=version if scored else None,
+        assignment=assignment,
+        is_personal=is_personal,
+        fallback=fallback,
+    )
+    if conf.ENABLED == "shadow":
+        logger.info("shadow list placement=%s n=%s", placement, len(items))
+        return RecommendationResult(placement=placement)
+    return RecommendationResult(
+        items=items,
+        placement=placement,
+        is_personal=is_personal,
+        fallback=fallback,
+        recommendation_id=list_id if is_stored else None,
+    )
+
+
+def _version(tenant: str, assignment: Assignment | None) -> ModelVersion | None:
+    if assignment is None:
+        return active_version(tenant)
+    if not assignment.is_trained:
+        return None
+    return assignment.version or active_version(tenant)
+
+
+def _explored(
+    items: tuple[Recommendation, ...], size: int, place: Placement, list_id: uuid.UUID
+) -> tuple[Recommendation, ...]:
+    """Keep the first places and draw the last ones from what comes next; the id of the list is the seed."""
+    kept = max(0, size - place.explore_places)
+    rest = items[kept:]
+    # Scores of two sources cannot be compared: the lot is drawn among the next ones of one source.
+    pool = [item for item in rest if item.source == rest[0].source]
+    drawn = draw_places(
+        [item.score for item in pool],
+        size - kept,
+        place.explore_pool,
+        np.random.default_rng(list_id.int),
+        by_score=place.explore_by == Placement.ExploreBy.SCORE,
+    )
+    chosen = [replace(pool[i], propensity=chance, is_exploration=True) for i, chance in drawn]
+    taken = {item.resource.pk for item in chosen}
+    left = [item for item in rest if item.resource.pk not in taken][: size - kept - len(chosen)]
+    listed = [*items[:kept], *chosen, *left]
+    return tuple(replace(item, rank=rank) for rank, item in enumerate(listed, start=1))
 
 
 def rank(
@@ -206,8 +271,10 @@ def _with_scores(
             yield learner, scored
 
 
-def trained_scores(tenant: str, learners: Sequence[LearnerProfile]) -> Mapping[int, Scored]:
-    """Score the catalogue with the version that serves the tenant; by learner id.
+def trained_scores(
+    tenant: str, learners: Sequence[LearnerProfile], version: ModelVersion | None = None
+) -> Mapping[int, Scored]:
+    """Score the catalogue with a version (None: the one that serves the tenant); by learner id.
 
     Returns:
         Empty without a version, and when it cannot be used: the list is then made as if nothing had been trained.
@@ -215,7 +282,7 @@ def trained_scores(tenant: str, learners: Sequence[LearnerProfile]) -> Mapping[i
     if not learners:
         return {}
     try:
-        version = active_version(tenant)
+        version = version or active_version(tenant)
         return score_learners(version, learners) if version is not None else {}
     except Exception:
         logger.exception("the trained version cannot be used, lists are made without it tenant=%s", tenant)
@@ -255,7 +322,7 @@ def _falling(ranked: Ranked) -> list[tuple[int, float]]:
 
 
 def _placement(tenant: str, name: str) -> Placement:
-    found = Placement.objects.filter(tenant=tenant, name=name).first() if name else None
+    found = Placement.objects.filter(tenant=tenant, name=name).select_related("experiment").first() if name else None
     return found or Placement(tenant=tenant, name=name)
 
 

@@ -1,4 +1,6 @@
+from llmrec_django.models.experiments import Experiment, ExperimentArm
 from llmrec_django.models.learner import Interaction, LearnerProfile
+from llmrec_django.models.lists import RecommendationItem, RecommendationList
 from llmrec_django.models.placement import Placement
 from llmrec_django.models.resource import Competency, Prerequisite, Resource, ResourceCompetency
 from llmrec_django.models.vectors import EmbeddingClaim, ProfileVector, ResourceVector, VectorSpace
@@ -7,12 +9,16 @@ from llmrec_django.models.versions import ModelVersion, ResourceNeighbours
 __all__ = [
     "Competency",
     "EmbeddingClaim",
+    "Experiment",
+    "ExperimentArm",
     "Interaction",
     "LearnerProfile",
     "ModelVersion",
     "Placement",
     "Prerequisite",
     "ProfileVector",
+    "RecommendationItem",
+    "RecommendationList",
     "Resource",
     "ResourceCompetency",
     "ResourceNeighbours",

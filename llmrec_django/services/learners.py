@@ -9,7 +9,7 @@ from django.db import router, transaction
 from django.db.models import Exists, OuterRef
 
 from llmrec_django.conf import resolve_tenant
-from llmrec_django.models import Interaction, LearnerProfile
+from llmrec_django.models import Interaction, LearnerProfile, RecommendationList
 from llmrec_django.models.base import is_supported
 from llmrec_django.sources.values import is_storable
 
@@ -99,7 +99,12 @@ def _identity(user: Any, visitor_key: str | None) -> dict[str, Any] | None:
 
 def _move_history(visitor: LearnerProfile, account: LearnerProfile) -> None:
     known = Interaction.objects.filter(learner=account, source=OuterRef("source"), event_id=OuterRef("event_id"))
-    Interaction.objects.filter(~Exists(known), learner=visitor).update(learner=account)
+    moved = Interaction.objects.filter(~Exists(known), learner=visitor)
+    if account.history_from is not None:
+        moved = moved.filter(occurred_at__gt=account.history_from)
+    moved.update(learner=account)
+    # What was recommended to the visitor is what the account clicks on now.
+    RecommendationList.objects.filter(learner=visitor).update(learner=account)
 
 
 def _fill_gaps(account: LearnerProfile, visitor: LearnerProfile) -> None:

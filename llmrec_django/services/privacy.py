@@ -9,7 +9,7 @@ from django.db import router, transaction
 from django.db.models import Exists, OuterRef
 
 from llmrec_django.conf import LLMRecConfigurationError, conf
-from llmrec_django.models import Interaction, LearnerProfile, ProfileVector
+from llmrec_django.models import Interaction, LearnerProfile, ProfileVector, RecommendationItem, RecommendationList
 from llmrec_django.models.base import is_supported
 from llmrec_django.signals import learner_forgotten
 
@@ -101,6 +101,10 @@ def _expired_searches(before: datetime) -> QuerySet[Interaction]:
     return _expired_interactions(before).filter(verb="searched")
 
 
+def _expired_lists(before: datetime) -> QuerySet[RecommendationList]:
+    return RecommendationList.objects.using(_alias()).filter(created_at__lt=before)
+
+
 def _expired_visitors(before: datetime) -> QuerySet[LearnerProfile]:
     recent = Interaction.objects.filter(learner=OuterRef("pk"), received_at__gte=before)
     return LearnerProfile.objects.using(_alias()).filter(
@@ -112,6 +116,7 @@ EXPIRED: dict[str, Callable[[datetime], QuerySet[Any]]] = {
     "interactions": _expired_interactions,
     "searches": _expired_searches,
     "visitors": _expired_visitors,
+    "lists": _expired_lists,
 }
 """Key of LLMREC["RETENTION_DAYS"] → what is older than a moment."""
 
@@ -128,6 +133,7 @@ def _export_profile(learner: LearnerProfile) -> dict[str, Any]:
         "languages": learner.languages,
         "minutes_per_week": learner.minutes_per_week,
         "personalise": learner.personalise,
+        "history_from": _moment(learner.history_from),
         "created_at": learner.created_at.isoformat(),
         "updated_at": learner.updated_at.isoformat(),
     }
@@ -162,10 +168,76 @@ def _export_vectors(learner: LearnerProfile) -> list[dict[str, Any]]:
     return [{"encoder": row.space.encoder_id, "vector": [float(x) for x in row.vector]} for row in rows]
 
 
+def _export_lists(learner: LearnerProfile) -> list[dict[str, Any]]:
+    rows: Iterable[RecommendationList] = (
+        RecommendationList.objects.using(_alias())
+        .filter(learner=learner)
+        .select_related("experiment")
+        .order_by("created_at", "id")
+    )
+    return [
+        {
+            "id": str(row.pk),
+            "placement": row.placement,
+            "version": row.version_id,
+            "experiment": row.experiment.name if row.experiment else None,
+            "arm": row.arm,
+            "k": row.k,
+            "is_personal": row.is_personal,
+            "is_shadow": row.is_shadow,
+            "fallback": row.fallback,
+            "created_at": row.created_at.isoformat(),
+        }
+        for row in rows
+    ]
+
+
+def _export_items(learner: LearnerProfile) -> list[dict[str, Any]]:
+    rows: Iterable[RecommendationItem] = (
+        RecommendationItem.objects.using(_alias())
+        .filter(list__learner=learner)
+        .select_related("resource")
+        .order_by("list__created_at", "list_id", "rank")
+        .defer("resource__search_words", "resource__body")
+    )
+    return [
+        {
+            "list": str(row.list_id),
+            "rank": row.rank,
+            "resource": row.resource.key,
+            "title": row.resource.title,
+            "score": row.score,
+            "source": row.source,
+            "propensity": row.propensity,
+            "is_exploration": row.is_exploration,
+            "components": row.components,
+            "evidence": row.evidence,
+            "reason": row.reason,
+            "reason_source": row.reason_source,
+            "shown_at": _moment(row.shown_at),
+            "clicked_at": _moment(row.clicked_at),
+            "dwell_s": row.dwell_s,
+            "completed_at": _moment(row.completed_at),
+            "rated_at": _moment(row.rated_at),
+            "rated_value": row.rated_value,
+            "dismissed_at": _moment(row.dismissed_at),
+            "dismiss_reason": row.dismiss_reason,
+            "outcomes": row.outcomes,
+        }
+        for row in rows
+    ]
+
+
+def _moment(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
+
+
 HELD: dict[str, tuple[type[Model], Callable[[LearnerProfile], Any]]] = {
     "profile": (LearnerProfile, _export_profile),
     "interactions": (Interaction, _export_interactions),
     "vectors": (ProfileVector, _export_vectors),
+    "lists": (RecommendationList, _export_lists),
+    "list_items": (RecommendationItem, _export_items),
 }
 """Name in an export → the table that holds learner data, and how a learner's part of it is read. Forgetting
 deletes the profile; every other table goes with it."""

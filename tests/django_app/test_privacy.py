@@ -9,7 +9,15 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 
 from llmrec_django.conf import LLMRecConfigurationError
-from llmrec_django.models import Interaction, LearnerProfile, ProfileVector, Resource, VectorSpace
+from llmrec_django.models import (
+    Interaction,
+    LearnerProfile,
+    ProfileVector,
+    RecommendationItem,
+    RecommendationList,
+    Resource,
+    VectorSpace,
+)
 from llmrec_django.services.privacy import HELD, export_learner, forget_learner, prune
 from llmrec_django.signals import learner_forgotten
 from tests.testapp.models import Member
@@ -35,7 +43,15 @@ def learner(member, resource):
     did(learner, None, days=2, verb="searched", query="knots")
     space = VectorSpace.objects.create(encoder="default", encoder_id="test@1", recipe="1", dimension=2)
     ProfileVector.objects.create(learner=learner, space=space, vector=[0.6, 0.8], content_hash="x")
+    recommended(learner, resource, days=1)
     return learner
+
+
+def recommended(learner, resource, *, days):
+    row = RecommendationList.objects.create(learner=learner, placement="home", k=1)
+    RecommendationItem.objects.create(list=row, rank=1, resource=resource, score=0.5)
+    RecommendationList.objects.filter(pk=row.pk).update(created_at=NOW - dt.timedelta(days=days))
+    return row
 
 
 def did(learner, resource, *, days, verb="viewed", query=""):
@@ -70,10 +86,12 @@ def test_every_table_with_learner_data_is_exported_and_forgotten():
     # Whatever points to a learner is learner data.
     for relation in LearnerProfile._meta.related_objects:
         assert relation.related_model in annotated
-    for model in annotated - {LearnerProfile}:
+    for model in annotated - {LearnerProfile, RecommendationItem}:
         field = model._meta.get_field("learner")
         assert field.related_model is LearnerProfile
         assert field.remote_field.on_delete.__name__ == "CASCADE"
+    # Items are their list's, and a list is its learner's.
+    assert RecommendationItem._meta.get_field("list").remote_field.on_delete.__name__ == "CASCADE"
 
 
 def test_the_export_is_plain_json_and_complete(learner, member, resource):
@@ -89,12 +107,18 @@ def test_the_export_is_plain_json_and_complete(learner, member, resource):
     assert missing == {"id", "user", "content_hash"}
     missing = {f.name for f in Interaction._meta.concrete_fields} - held["interactions"][0].keys()
     assert missing == {"id", "learner", "tenant"}
+    missing = {f.name for f in RecommendationList._meta.concrete_fields} - held["lists"][0].keys()
+    assert missing == {"learner", "tenant"}
+    missing = {f.name for f in RecommendationItem._meta.concrete_fields} - held["list_items"][0].keys()
+    assert missing == {"id"}
+    assert (held["list_items"][0]["list"], held["list_items"][0]["resource"]) == (held["lists"][0]["id"], "r")
 
 
 def test_the_export_does_not_query_a_row(learner, resource, django_assert_max_num_queries):
     for _ in range(20):
         did(learner, resource, days=1)
-    with django_assert_max_num_queries(3):
+        recommended(learner, resource, days=1)
+    with django_assert_max_num_queries(len(HELD)):
         export_learner(learner)
 
 
@@ -128,7 +152,7 @@ def test_forgetting_can_keep_the_wish_not_to_be_recorded(learner, member):
 class TestPruning:
     @pytest.fixture(autouse=True)
     def _rules(self, settings):
-        settings.LLMREC = {"RETENTION_DAYS": {"interactions": 100, "searches": 10, "visitors": 50}}
+        settings.LLMREC = {"RETENTION_DAYS": {"interactions": 100, "searches": 10, "visitors": 50, "lists": 20}}
 
     def test_each_kind_expires_by_its_own_rule(self, resource):
         known = LearnerProfile.objects.create(visitor_key="recent")
@@ -142,17 +166,20 @@ class TestPruning:
                 visitor_key=key, personalise=key != "opted-out",
                 user=Member.objects.create_user("b@example.org") if key == "account" else None,
             )  # fmt: skip
+        kept = recommended(known, resource, days=19)
+        recommended(known, resource, days=21)
         LearnerProfile.objects.update(updated_at=NOW - dt.timedelta(days=51))
-        expected = {"interactions": 1, "searches": 1, "visitors": 1}
+        expected = {"interactions": 1, "searches": 1, "visitors": 1, "lists": 1}
         assert prune(now=NOW, dry_run=True) == expected
         assert Interaction.objects.count() == 5
         assert prune(now=NOW) == expected
         assert sorted(Interaction.objects.values_list("query", flat=True)) == ["", "", "new"]
         assert set(LearnerProfile.objects.values_list("visitor_key", flat=True)) == {"recent", "opted-out", "account"}
+        assert [item.list for item in RecommendationItem.objects.select_related("list")] == [kept]
         assert sum(prune(now=NOW).values()) == 0
 
     def test_none_keeps_for_ever(self, settings, learner):
-        settings.LLMREC = {"RETENTION_DAYS": {"interactions": None, "searches": None, "visitors": None}}
+        settings.LLMREC = {"RETENTION_DAYS": {"interactions": None, "searches": None, "visitors": None, "lists": None}}
         assert sum(prune(now=NOW + dt.timedelta(days=9999)).values()) == 0
 
     @pytest.mark.parametrize("rules", [{"interaction": 3}, {"searches": -1}, {"searches": "30"}, {"searches": True}])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -44,6 +46,141 @@ class EncoderSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceResource:
+    """A resource as it was called when a list was made."""
+
+    id: int
+    key: str
+    title: str
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Other titles by language tag, as in `Resource.translations`."""
+    verb: str = ""
+    """Of the learner's own resources: the strongest thing the learner did with it."""
+    share: float = 0.0
+    """Of the learner's own resources: its part in what they all did for the score, in [0, 1]."""
+    learners: int = 0
+    """So many other learners, at least, chose both this and the recommended resource; 0: too few to say so."""
+
+    def local_title(self, language: str | None) -> str:
+        """Return the title in a language, such as "zh-hans", where there is one; the key where there is no title."""
+        tag = (language or "").lower()
+        return self.titles.get(tag) or self.titles.get(tag.split("-")[0]) or self.title or self.key
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it, without what is not known."""
+        return _told_fields(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EvidenceResource:
+        """Rebuild from `to_dict`; names it does not know are left out."""
+        return cls(**_known(cls, values))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why one resource is in a list. Everything in it is true; what is not known, or says nothing, is empty."""
+
+    resource: EvidenceResource
+    """What is recommended."""
+    source: str = ""
+    """As `Recommendation.source`."""
+    own: tuple[EvidenceResource, ...] = ()
+    """The learner's own resources without which it would stand lower, strongest first."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What each source of a trained version added to the score, against an average resource."""
+    goal_share: float = 0.0
+    """Part of goals and interests, beside the learner's own resources, in what they did for the score; in [0, 1]."""
+    goal_words: tuple[str, ...] = ()
+    """Words of the learner's goals that the resource's title or keywords hold too. Never the goals themselves."""
+    interests: tuple[str, ...] = ()
+    """The learner's interests that the resource's title or keywords name."""
+    competencies: tuple[str, ...] = ()
+    """Titles of competencies that both the resource and one of `own` are about."""
+    keywords: tuple[str, ...] = ()
+    """Keywords that the resource shares with one of `own`."""
+    unlocked_by: tuple[EvidenceResource, ...] = ()
+    """Resources that it asks for, which the learner has done."""
+    popular: int = 0
+    """So many learners, at least, chose it in the last `popular_days` days; 0: too few to say so, or not why."""
+    popular_days: int = 0
+    level: str = ""
+    """The level of the resource, where it is the learner's own."""
+    minutes: int = 0
+    """How long it takes, where that fits into `minutes_per_week`."""
+    minutes_per_week: int = 0
+    """The time the learner has."""
+    new_days: int | None = None
+    """Days since it was added, where that is why it is here."""
+    rule: str = ""
+    """The editorial rule that placed it here, such as "pinned"."""
+
+    @property
+    def hash(self) -> str:
+        """Name what can be said: alike for evidence that differs in shares and parts only; 32 hexadecimal digits."""
+        told = self.to_dict()
+        for name in ("parts", "goal_share"):
+            told.pop(name, None)
+        for resource in (told["resource"], *told.get("own", ()), *told.get("unlocked_by", ())):
+            resource.pop("share", None)
+        text = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def resources(self) -> tuple[EvidenceResource, ...]:
+        """Return every resource whose title may be said, the recommended one first."""
+        return (self.resource, *self.own, *self.unlocked_by)
+
+    def numbers(self) -> frozenset[int]:
+        """Return every number that may be said, apart from those inside titles and words."""
+        counts = (self.popular, self.popular_days, self.minutes, self.minutes_per_week)
+        found = {*counts, *(resource.learners for resource in self.own)} - {0}
+        return frozenset(found if self.new_days is None else found | {self.new_days})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it, without what is not known."""
+        return _told_fields(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Evidence:
+        """Rebuild from `to_dict`; names it does not know are left out.
+
+        Raises:
+            TypeError: there is no resource in it, or something else is no evidence.
+        """
+        given = _known(cls, values)
+        for name in ("own", "unlocked_by"):
+            given[name] = tuple(EvidenceResource.from_dict(part) for part in given.get(name, ()))
+        for name in ("goal_words", "interests", "competencies", "keywords"):
+            given[name] = tuple(given.get(name, ()))
+        if "resource" in given:
+            given["resource"] = EvidenceResource.from_dict(given["resource"])
+        return cls(**given)
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_told(part) for part in value]
+    if isinstance(value, Evidence | EvidenceResource):
+        return _told_fields(value)
+    return dict(value) if hasattr(value, "items") else value
+
+
+def _told_fields(value: Evidence | EvidenceResource) -> dict[str, Any]:
+    """Return evidence as JSON, fields that stand at their defaults left out."""
+    told = {}
+    for part in fields(value):
+        default = part.default_factory() if part.default_factory is not MISSING else part.default
+        held = getattr(value, part.name)
+        if held != default:
+            told[part.name] = _told(held)
+    return told
+
+
+def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {part.name for part in fields(cls)}
+    return {name: value for name, value in values.items() if name in names}
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """One resource in a list."""
 
@@ -61,6 +198,10 @@ class Recommendation:
     """How probable it was that this resource got this place; below 1 only where a place is drawn by lot."""
     is_exploration: bool = False
     """The place was drawn by lot."""
+    evidence: Evidence | None = None
+    """Why it is here; None where nothing is known about that."""
+    reason: str = ""
+    """`evidence` as a sentence in the language that is active when it is read; "" where there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)

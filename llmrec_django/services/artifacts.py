@@ -52,8 +52,12 @@ def store(run_id: str, folder: Path) -> tuple[str, str]:
         packed.seek(0)
         digest = hashlib.file_digest(packed, "sha256").hexdigest()
         packed.seek(0)
-        name = storage().save(f"versions/{run_id}.zip", File(packed))
+        name = storage().save(_name(run_id), File(packed))
     return name, digest
+
+
+def _name(run_id: str) -> str:
+    return f"versions/{run_id}.zip"
 
 
 def fetch(version: ModelVersion) -> Path:
@@ -109,6 +113,14 @@ def delete(version: ModelVersion) -> None:
         logger.warning("archive not deleted version=%s cause=%s", version.pk, exc)
     for folder in (root() / "unpacked").glob(f"{version.run_id}-*"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def delete_run(run_id: str) -> None:
+    """Delete what a run that came to nothing has left in the storage."""
+    try:
+        storage().delete(_name(run_id))
+    except OSError as exc:
+        logger.warning("archive not deleted run=%s cause=%s", run_id, exc)
 
 
 def _refusal(version: ModelVersion, found: str) -> ArtifactError:

@@ -2,104 +2,50 @@
 
 from __future__ import annotations
 
-import functools
-import json
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from llmrec_django.conf import conf
 from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.engine.ranking.topk import rank_top_k, tie_keys
-from llmrec_django.exceptions import ArtifactError
-from llmrec_django.retrieval.candidates import in_order, latest_interactions, profile_vectors, vectors_after
-from llmrec_django.services import artifacts
-from llmrec_django.services.training.dataset import interaction_weights, rows_in
-from llmrec_django.services.training.mix import Mix
-from llmrec_django.services.training.relevance import NAME as RELEVANCE
-from llmrec_django.services.training.relevance import open_relevance
-from llmrec_django.services.training.sources import Asked, rebuild
+from llmrec_django.retrieval.candidates import in_order, latest_interactions, nearest, profile_vectors
+from llmrec_django.services.scorer import present_scorer_of, scorer_of
+from llmrec_django.services.training.dataset import interaction_weights, is_choice, rows_in
+from llmrec_django.services.training.relevance import RelevanceSource
+from llmrec_django.services.training.sources import Asked, ContentSource, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from llmrec_django.models import LearnerProfile, ModelVersion
+    from llmrec_django.models import LearnerProfile, ModelVersion, VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
-    from llmrec_django.services.training.sources import Source
+    from llmrec_django.services.scorer import Scorer
     from llmrec_django.types import Float32Matrix, Float32Vector
+
+__all__ = ["Scored", "score_learners", "scorer_of"]
 
 FIRST_LOOK = 200
 """So many of the best are asked for eligibility first; more when too few of them may be shown."""
-MAX_ADDED = 5000
-"""Resources that came after training and are scored by their text, at most, oldest first."""
+ComparesVectors = ContentSource | RelevanceSource
+"""Sources whose score is an inner product: what is nearest in a space is best."""
+CANDIDATES = 200
+"""Resources that each source names, at least, where the catalogue is too large to score all of it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scorer:
-    """What a version learned, in this process. The arrays are mapped from files: processes share the memory."""
-
-    resource_ids: NDArray[np.int64]
-    """Resource of each row, increasing."""
-    sources: tuple[Source, ...]
-    mix: Mix
-    known: NDArray[np.bool_]
-    """Resources that somebody had chosen when the version was trained; [N]."""
-    verbs: tuple[str, ...]
-
-    def extended(self, ids: Sequence[int], text_vectors: Float32Matrix) -> Scorer:
-        """Take in resources that came after training; their ids are above all others and increase."""
-        if not len(ids):
-            return self
-        sources = tuple(
-            source.extended(text_vectors) if hasattr(source, "extended") else source for source in self.sources
-        )
-        return replace(
-            self,
-            resource_ids=np.concatenate([self.resource_ids, ids]),
-            sources=sources,
-            known=np.concatenate([self.known, np.zeros(len(ids), dtype=bool)]),
-        )
-
-    def score(self, asked: Asked) -> Float32Matrix:
-        """Blend the sources; float32 [B, N]."""
-        raw = {source.name: source.score(asked) for source in self.sources}
-        return self.mix.combine(raw, asked.log.lengths, self.known)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class Scored(Protocol):
     """The scores of one learner."""
 
-    resource_ids: NDArray[np.int64]
-    scores: Float32Vector
-    """float32 [N]"""
-
     def best(self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | None = None) -> list[tuple[int, float]]:
-        """Return the `n` best eligible resources as (id, score).
-
-        The best few are asked for eligibility first. That is the same as filtering before: where too few of them
-        pass, more are asked, to the last one.
-        """
-        ids, scores = self.resource_ids, self.scores
-        if among_ids is not None:
-            rows = rows_in(ids, np.unique(np.asarray(among_ids, dtype=np.int64)))
-            ids, scores = ids[rows[rows >= 0]], scores[rows[rows >= 0]]
-        look = max(FIRST_LOOK, 4 * n)
-        while True:
-            ranked, values = rank_top_k(scores[None, :], min(look, len(ids)), keys=tie_keys(ids))
-            order = ranked[0][ranked[0] >= 0]
-            found = in_order(ids[order].tolist(), values[0][: len(order)].tolist(), eligibility, n)
-            if len(found) >= n or look >= len(ids):
-                return found
-            look *= 8
+        """Return the `n` best eligible resources as (id, score), best first."""
+        ...
 
 
-def score_learners(version: ModelVersion, learners: Sequence[LearnerProfile]) -> dict[int, Scored]:
-    """Score the catalogue for learners, by what they did until now.
+def score_learners(version: ModelVersion, learners: Sequence[LearnerProfile]) -> Mapping[int, Scored]:
+    """Score resources for learners, by what they did until now.
 
     Returns:
         By learner id. Left out: who opted out, and of whom nothing is known but that they are there.
@@ -108,19 +54,17 @@ def score_learners(version: ModelVersion, learners: Sequence[LearnerProfile]) ->
         ArtifactError: the version's files are missing or damaged.
 
     Note:
-        Three queries, whatever the number of learners: their interactions, their goals, resources that came since.
+        One query for the interactions of all learners and, where some have goals, one for those; every few seconds
+        one or three for resources that came since. A large catalogue takes more, for each list: see `_Narrowed`.
     """
     asking = [learner for learner in learners if learner.pk and learner.personalise]
     if not asking:
         return {}
-    scorer = scorer_of(version)
-    space = version.source_space
-    if space is not None:
-        last = int(scorer.resource_ids[-1]) if len(scorer.resource_ids) else 0
-        scorer = scorer.extended(*vectors_after(space, last, version.tenant, MAX_ADDED))
+    scorer = present_scorer_of(version)
     ids = [learner.pk for learner in asking]
     log = _log(scorer, ids)
     profiles, has_profile = None, np.zeros(len(ids), dtype=bool)
+    space = version.source_space
     if space is not None:
         found = profile_vectors(space, [learner.pk for learner in asking if learner.text])
         if found:
@@ -130,8 +74,150 @@ def score_learners(version: ModelVersion, learners: Sequence[LearnerProfile]) ->
                     profiles[row], has_profile[row] = found[pk], True
     asked = Asked(log, profiles)
     is_known = has_profile | np.array([len(history) > 0 for history in asked.histories])
-    scores = scorer.score(asked)
-    return {pk: Scored(scorer.resource_ids, scores[row]) for row, pk in enumerate(ids) if is_known[row]}
+    if scorer.scores_all:
+        scores = scorer.score(asked)
+        return {pk: _Whole(scorer.resource_ids, scores[row]) for row, pk in enumerate(ids) if is_known[row]}
+    narrowing = _Narrowing.of(version, scorer, asked)
+    return {pk: _Narrowed(narrowing, row) for row, pk in enumerate(ids) if is_known[row]}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Whole:
+    """A small catalogue: all of it is scored."""
+
+    resource_ids: NDArray[np.int64]
+    scores: Float32Vector
+    """float32 [N]"""
+
+    def best(self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | None = None) -> list[tuple[int, float]]:
+        ids, scores = self.resource_ids, self.scores
+        if among_ids is not None:
+            rows = _rows(ids, among_ids)
+            ids, scores = ids[rows], scores[rows]
+        return _first_eligible(ids, scores, eligibility, n)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Narrowing:
+    """What is the same for all learners that are asked about together, where the catalogue is large."""
+
+    scorer: Scorer
+    asked: Asked
+    spaces: Mapping[str, VectorSpace]
+    """Where the nearest to a source's direction are found, by the source's name."""
+    directions: Mapping[str, Float32Matrix] = field(default_factory=dict)
+    """By the source's name; float32 [B, D]."""
+
+    @classmethod
+    def of(cls, version: ModelVersion, scorer: Scorer, asked: Asked) -> _Narrowing:
+        """Ask the sources that compare vectors where they look."""
+        spaces: dict[str, VectorSpace] = {}
+        directions = {}
+        for source in scorer.sources:
+            space = version.relevance_space if isinstance(source, RelevanceSource) else version.source_space
+            if isinstance(source, ComparesVectors):
+                directions[source.name] = _directions(source, asked)
+                if space is not None:
+                    spaces[source.name] = space
+        return cls(scorer, asked, spaces, directions)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Narrowed:
+    """A large catalogue: each source names its best, and only those are scored, by all sources.
+
+    Two queries for each list beside that for eligibility: what is nearest to S(u) among the eligible, and what is
+    nearest in meaning to the learner's resources and goals.
+    """
+
+    narrowing: _Narrowing
+    row: int
+    """Which of the learners."""
+
+    def best(self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | None = None) -> list[tuple[int, float]]:
+        scorer = self.narrowing.scorer
+        asked = Asked.of(self.narrowing.asked.log, np.array([self.row]), self.narrowing.asked.profiles)
+        # What is not a comparison of vectors is quick for the whole catalogue: a few neighbours, or a fixed list.
+        whole = {
+            source.name: source.score(asked)[0] for source in scorer.sources if not isinstance(source, ComparesVectors)
+        }
+        if among_ids is not None:
+            rows = _rows(scorer.resource_ids, among_ids)
+        else:
+            rows = self._candidates(whole, eligibility, max(CANDIDATES, 4 * n))
+        raw = {name: scores[None, rows] for name, scores in whole.items()}
+        for source in scorer.sources:
+            if isinstance(source, ComparesVectors):
+                vectors = rows_of(source.vectors, source.added, rows)
+                raw[source.name] = np.asarray(self._direction(source.name) @ vectors.T, dtype=np.float32)
+        scores = scorer.mix.combine(raw, asked.log.lengths, scorer.known[rows])[0]
+        return _first_eligible(scorer.resource_ids[rows], scores, eligibility, n)
+
+    def _direction(self, source: str) -> Float32Matrix:
+        return self.narrowing.directions[source][self.row : self.row + 1]
+
+    def _candidates(self, whole: Mapping[str, Float32Vector], eligibility: Eligibility, n: int) -> NDArray[np.int64]:
+        """Return the rows of what each source thinks best; increasing."""
+        scorer = self.narrowing.scorer
+        found = [_highest(scores, n) for scores in whole.values()]
+        for source in scorer.sources:
+            space = self.narrowing.spaces.get(source.name)
+            if space is None:
+                continue
+            direction = self._direction(source.name)[0]
+            if np.isnan(direction).any() or not direction.any():
+                continue
+            if isinstance(source, ContentSource):
+                # Its vectors are the space's, whitened: turned back it points the same way, all but for lengths.
+                direction = source.whitening.matrix @ direction
+            named = [pk for pk, _ in nearest(space, direction, eligibility, n)]
+            found.append(_rows(scorer.resource_ids, named))
+        return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+
+
+def _directions(source: ContentSource | RelevanceSource, asked: Asked) -> Float32Matrix:
+    """Return what a source takes the inner product of each resource's vector with; float32 [B, D].
+
+    NaN for "cannot say". Found by letting it score the axes: so it is by the source's own rules, and reads only what
+    the learners met.
+    """
+    touched, places = np.unique(asked.log.resources, return_inverse=True)
+    axes = np.eye(source.vectors.shape[1], dtype=np.float32)
+    vectors = np.vstack([rows_of(source.vectors, source.added, touched), axes])
+    log = replace(asked.log, resources=places.astype(np.int32), n_resources=len(vectors))
+    scores = replace(source, vectors=vectors, added=None).score(Asked(log, asked.profiles))
+    return np.asarray(scores[:, len(touched) :], dtype=np.float32)
+
+
+def _highest(scores: Float32Vector, n: int) -> NDArray[np.int64]:
+    """Return where the `n` highest scores above 0 stand, in no order."""
+    named = np.flatnonzero(scores > 0)  # NaN is not
+    if len(named) > n:
+        named = named[np.argpartition(-scores[named], n - 1)[:n]]
+    return named
+
+
+def _rows(resource_ids: NDArray[np.int64], ids: Sequence[int]) -> NDArray[np.int64]:
+    rows = rows_in(resource_ids, np.unique(np.asarray(ids, dtype=np.int64)))
+    return rows[rows >= 0]
+
+
+def _first_eligible(
+    ids: NDArray[np.int64], scores: Float32Vector, eligibility: Eligibility, n: int
+) -> list[tuple[int, float]]:
+    """Return the `n` best eligible ones as (id, score).
+
+    The best few are asked for eligibility first. That is the same as filtering before: where too few of them pass,
+    more are asked, to the last one.
+    """
+    look = max(FIRST_LOOK, 4 * n)
+    while True:
+        ranked, values = rank_top_k(scores[None, :], min(look, len(ids)), keys=tie_keys(ids))
+        order = ranked[0][ranked[0] >= 0]
+        found = in_order(ids[order].tolist(), values[0][: len(order)].tolist(), eligibility, n)
+        if len(found) >= n or look >= len(ids):
+            return found
+        look *= 8
 
 
 def _log(scorer: Scorer, learner_ids: Sequence[int]) -> InteractionLog:
@@ -151,44 +237,7 @@ def _log(scorer: Scorer, learner_ids: Sequence[int]) -> InteractionLog:
         times=times[known],
         verbs=codes[known],
         values=values[known],
+        taken_up=is_choice(codes[known], scorer.verbs),
         n_learners=len(learner_ids),
         n_resources=len(scorer.resource_ids),
     )
-
-
-def scorer_of(version: ModelVersion) -> Scorer:
-    """Return the scorer of a version, opened once in this process.
-
-    Raises:
-        ArtifactError: its files are missing, damaged or of another format.
-    """
-    return _open(str(artifacts.fetch(version)))
-
-
-@functools.lru_cache(maxsize=4)
-def _open(folder: str) -> Scorer:
-    path = Path(folder)
-
-    def array(name: str) -> NDArray[Any]:
-        mapped: NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r")
-        return mapped
-
-    try:
-        manifest = json.loads((path / "version.json").read_text(encoding="utf-8"))
-        sources: list[Source] = []
-        for name, kind in manifest["sources"].items():
-            if name == RELEVANCE:
-                sources.append(open_relevance(path / RELEVANCE))
-                continue
-            arrays = {
-                file.name.split(".")[1]: array(file.name.removesuffix(".npy")) for file in path.glob(f"{name}.*.npy")
-            }
-            sources.append(rebuild(name, kind, arrays))
-        mix = Mix.from_dict(manifest["mix"])
-        return Scorer(
-            np.array(array("resource_ids")), tuple(sources), mix, np.array(array("known")), tuple(manifest["verbs"])
-        )
-    except (OSError, KeyError, TypeError, ValueError) as exc:
-        raise ArtifactError(
-            f"Cannot open the trained version in {folder!r}. {type(exc).__name__}: {exc}. Train again or go back."
-        ) from exc

@@ -8,11 +8,20 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import connections, router, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from llmrec_django.conf import conf
 from llmrec_django.engine.text import RECIPE
-from llmrec_django.models import EmbeddingClaim, Interaction, ProfileVector, Resource, ResourceVector, VectorSpace
+from llmrec_django.models import (
+    EmbeddingClaim,
+    Interaction,
+    ModelVersion,
+    ProfileVector,
+    Resource,
+    ResourceVector,
+    VectorSpace,
+)
 from llmrec_django.models.base import is_supported
 from llmrec_django.retrieval.sql import load_rows
 
@@ -100,18 +109,32 @@ def retire(space: VectorSpace) -> None:
 def purge_retired(*, batch: int = 5000) -> int:
     """Delete spaces retired long enough ago: the index first, then rows in batches; return how many spaces.
 
-    A space that an active model version was trained on stays: that version reads it.
+    A space stays while a model version needs it that serves or can serve again, by its texts or by what it learned.
     """
     before = timezone.now() - timedelta(days=conf.RETIRED_SPACE_DAYS)
     retired = VectorSpace.objects.filter(status=VectorSpace.Status.RETIRED, retired_at__lt=before)
-    spaces = list(retired.exclude(pk__in=VectorSpace.objects.fed().values("pk")))
+    spaces = list(retired.exclude(pk__in=needed_by_versions()))
     for space in spaces:
-        drop_index(space)
-        for model in (ResourceVector, ProfileVector, EmbeddingClaim):
-            while ids := list(model.objects.filter(space=space).values_list("pk", flat=True)[:batch]):
-                model.objects.filter(pk__in=ids).delete()
-        space.delete()
+        delete(space, batch=batch)
     return len(spaces)
+
+
+def needed_by_versions() -> set[int]:
+    """Return the spaces that a model version reads which serves, can serve again, or is in training."""
+    in_use = [ModelVersion.Status.ACTIVE, ModelVersion.Status.TRAINING]
+    versions = ModelVersion.objects.filter(~Q(artifact="") | Q(status__in=in_use))
+    pairs = versions.values_list("source_space", "relevance_space")
+    needed: set[int | None] = {pk for pair in pairs for pk in pair}
+    return {pk for pk in needed if pk is not None}
+
+
+def delete(space: VectorSpace, *, batch: int = 5000) -> None:
+    """Delete a space: its index first, then its rows in batches, itself last, so that a next time can go on."""
+    drop_index(space)
+    for model in (ResourceVector, ProfileVector, EmbeddingClaim):
+        while ids := list(model.objects.filter(space=space).values_list("pk", flat=True)[:batch]):
+            model.objects.filter(pk__in=ids).delete()
+    space.delete()
 
 
 def index_state(space: VectorSpace) -> str:

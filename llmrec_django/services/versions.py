@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from django.db import router, transaction
+from django.db import DatabaseError, router, transaction
 from django.utils import timezone
 
 from llmrec_django.conf import conf
 from llmrec_django.exceptions import LLMRecError
 from llmrec_django.models import ModelVersion, ResourceNeighbours, VectorSpace
-from llmrec_django.services import artifacts
+from llmrec_django.services import artifacts, spaces, trained_vectors
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -24,7 +24,19 @@ SERVED = (ModelVersion.Status.ACTIVE, ModelVersion.Status.RETIRED, ModelVersion.
 def active_version(tenant: str) -> ModelVersion | None:
     """Return the version that serves a tenant, or None: lists are then made without training."""
     # Its text is small, but its metrics are not, and this is read for every list.
-    return ModelVersion.objects.filter(tenant=tenant, status=ModelVersion.Status.ACTIVE).defer("metrics").first()
+    serving = _of(tenant).filter(status=ModelVersion.Status.ACTIVE)
+    return serving.select_related("source_space", "relevance_space").defer("metrics", "config", "why").first()
+
+
+def served_before(version: ModelVersion) -> QuerySet[ModelVersion]:
+    """Return the versions that served before `version` and still have their files, the last one first."""
+    return (
+        _of(version.tenant)
+        .filter(status=ModelVersion.Status.RETIRED, activated_at__lt=version.activated_at)
+        .exclude(artifact="")
+        .select_related("source_space", "relevance_space")
+        .order_by("-activated_at")
+    )
 
 
 def activate(version: ModelVersion, *, why: str = "") -> ModelVersion:
@@ -36,6 +48,7 @@ def activate(version: ModelVersion, *, why: str = "") -> ModelVersion:
     if not version.artifact:
         raise LLMRecError(f"Cannot activate {version}. It has no files any more. Train again.")
     artifacts.fetch(version)
+    _prepare(version)
     now = timezone.now()
     with transaction.atomic(using=router.db_for_write(ModelVersion)):
         # In one order by every switch, so that two at once wait instead of failing on the constraint.
@@ -45,6 +58,11 @@ def activate(version: ModelVersion, *, why: str = "") -> ModelVersion:
         )
         changed = {"status": ModelVersion.Status.ACTIVE, "activated_at": now, "retired_at": None}
         ModelVersion.objects.filter(pk=version.pk).update(**changed, **({"why": why} if why else {}))
+        _retire_spaces(version.tenant)
+        if version.relevance_space is not None:
+            VectorSpace.objects.filter(pk=version.relevance_space.pk).update(
+                status=VectorSpace.Status.ACTIVE, activated_at=now, retired_at=None
+            )
     version.refresh_from_db()
     logger.info("model version active version=%s tenant=%s", version.pk, version.tenant)
     _discard_old(version.tenant)
@@ -63,13 +81,7 @@ def roll_back(tenant: str) -> ModelVersion | None:
     current = active_version(tenant)
     if current is None:
         raise LLMRecError(f"Cannot go back in tenant {tenant!r}. No trained version serves. Train one first.")
-    before = (
-        _of(tenant)
-        .filter(status=ModelVersion.Status.RETIRED, activated_at__lt=current.activated_at)
-        .exclude(artifact="")
-        .order_by("-activated_at")
-        .first()
-    )
+    before = served_before(current).first()
     if before is not None:
         served_since = before.activated_at
         activate(before)
@@ -77,9 +89,32 @@ def roll_back(tenant: str) -> ModelVersion | None:
         ModelVersion.objects.filter(pk=before.pk).update(activated_at=served_since)
         before.refresh_from_db()
         return before
-    ModelVersion.objects.filter(pk=current.pk).update(status=ModelVersion.Status.RETIRED, retired_at=timezone.now())
+    with transaction.atomic(using=router.db_for_write(ModelVersion)):
+        ModelVersion.objects.filter(pk=current.pk).update(status=ModelVersion.Status.RETIRED, retired_at=timezone.now())
+        _retire_spaces(tenant)
     logger.info("no model version active tenant=%s", tenant)
     return None
+
+
+def _prepare(version: ModelVersion) -> None:
+    """Bring R(i) of a version up to date and index it, before it serves."""
+    space = version.relevance_space
+    if space is None:
+        return
+    try:
+        trained_vectors.feed(version)
+        spaces.ensure_index(space)
+    except DatabaseError:
+        # It serves all the same: slower, or without what came last. The sweep and the doctor find it.
+        logger.exception("trained vectors not complete version=%s", version.pk)
+
+
+def _retire_spaces(tenant: str) -> None:
+    """Retire what the version that served has learned; a space stays as long as its version can serve again."""
+    learned = _of(tenant).exclude(relevance_space=None).values("relevance_space")
+    VectorSpace.objects.filter(pk__in=learned, status=VectorSpace.Status.ACTIVE).update(
+        status=VectorSpace.Status.RETIRED, retired_at=timezone.now()
+    )
 
 
 def _discard_old(tenant: str) -> None:
@@ -89,9 +124,9 @@ def _discard_old(tenant: str) -> None:
         artifacts.delete(version)
         ResourceNeighbours.objects.filter(version=version).delete()
         space = version.relevance_space
-        ModelVersion.objects.filter(pk=version.pk).update(artifact="", digest="", relevance_space=None)
+        ModelVersion.objects.filter(pk=version.pk).update(artifact="", digest="")
         if space is not None:
-            VectorSpace.objects.filter(pk=space.pk).update(status=VectorSpace.Status.RETIRED, retired_at=timezone.now())
+            spaces.delete(space)
 
 
 def _of(tenant: str) -> QuerySet[ModelVersion]:

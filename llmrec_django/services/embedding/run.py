@@ -12,7 +12,7 @@ from django.db import connections
 
 from llmrec_django.conf import conf
 from llmrec_django.models import Resource, VectorSpace
-from llmrec_django.services import spaces
+from llmrec_django.services import spaces, trained_vectors
 from llmrec_django.services.embedding.claims import alias, claim, fail_repeaters, give_back, has_pending
 from llmrec_django.services.embedding.encoding import encode_items
 from llmrec_django.services.embedding.profiles import embed_profiles, pending_profiles
@@ -66,6 +66,7 @@ def embed_pending(*, limit: int | None = None, on_progress: Callable[[EmbedRepor
         encoder = encoder_named(space.encoder)
         _embed_space(space, encoder, report, limit, on_progress)
         report.profiles += embed_profiles(space, encoder)
+        trained_vectors.feed_active(space)
         _finish(space, configured, report)
         if space.status == VectorSpace.Status.ACTIVE:
             _export(space)

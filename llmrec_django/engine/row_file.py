@@ -1,0 +1,96 @@
+"""A large matrix in a file of which a few rows are read at a time, so that the rest takes no memory."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+class RowFile:
+    """A matrix written by `np.save`, whose rows are read from the file when asked for.
+
+    A mapped file would do too, but each page once touched counts as memory of the process until the system needs it:
+    after an hour of requests that is the whole file, in each process. Stands in for an array where rows are taken by
+    number; for all else it is mapped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r")
+        if mapped.ndim != 2 or not mapped.flags.c_contiguous:
+            raise ValueError(f"Cannot read {str(path)!r} by rows. It holds no matrix in the order of rows.")
+        self.shape, self.dtype, self.ndim = mapped.shape, mapped.dtype, 2
+        self._begin = int(getattr(mapped, "offset", 0))
+        self._path = path
+        self._file = path.open("rb", buffering=0)
+        self._replaced: tuple[NDArray[np.int64], NDArray[Any]] | None = None
+
+    def overlaid(self, rows: NDArray[np.int64], values: NDArray[Any]) -> RowFile:
+        """Return the same matrix with other values in some rows; the file stays as it is.
+
+        Args:
+            rows: Numbers, increasing; int64 [n].
+            values: [n, D].
+        """
+        other = copy.copy(self)
+        other._replaced = (rows, values)
+        return other
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        """Read rows by number; [n, D]. Anything but an array of numbers is answered by the mapped file."""
+        if not isinstance(rows, np.ndarray) or rows.ndim != 1 or rows.dtype.kind not in "iu":
+            part: NDArray[Any] = self.mapped[rows]
+            return part
+        if not hasattr(os, "preadv"):  # Windows
+            return self._overlay(rows, np.array(self._map()[rows]))
+        result = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
+        size = result.strides[0] if len(rows) else 0
+        buffer = memoryview(result).cast("B") if size else memoryview(b"")  # type: ignore[arg-type]
+        read, file, begin, n = os.preadv, self._file.fileno(), self._begin, len(self)
+        for place, row in enumerate(rows.tolist()):
+            if not -n <= row < n:
+                raise IndexError(f"Cannot read row {row} of {n}.")
+            at = begin + (row % n) * size
+            if read(file, [buffer[place * size : (place + 1) * size]], at) != size:
+                raise OSError(f"Cannot read row {row} of {str(self._path)!r}. The file ends before it.")
+        return self._overlay(rows, result)
+
+    def _overlay(self, rows: NDArray[Any], result: NDArray[Any]) -> NDArray[Any]:
+        if self._replaced is not None and len(rows):
+            at, values = self._replaced
+            place = np.minimum(np.searchsorted(at, rows), len(at) - 1)
+            found = at[place] == rows
+            result[found] = values[place[found]]
+        return result
+
+    def _map(self) -> NDArray[Any]:
+        mapped: NDArray[Any] = np.load(self._path, mmap_mode="r")
+        return mapped
+
+    @property
+    def mapped(self) -> NDArray[Any]:
+        """The whole matrix, mapped afresh, so that its pages go with it; copied where rows have other values."""
+        mapped = self._map()
+        if self._replaced is None:
+            return mapped
+        copied = np.array(mapped)
+        copied[self._replaced[0]] = self._replaced[1]
+        return copied
+
+    @property
+    def T(self) -> NDArray[Any]:  # noqa: N802 - as numpy names it
+        """The whole matrix, turned."""
+        return self.mapped.T
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.mapped, dtype=dtype)

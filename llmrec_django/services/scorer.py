@@ -1,0 +1,265 @@
+"""What a version learned, opened once in a process, and what came since it was trained."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmrec_django.engine.row_file import RowFile
+from llmrec_django.exceptions import ArtifactError
+from llmrec_django.retrieval.candidates import resource_vectors
+from llmrec_django.retrieval.late import late_hashes
+from llmrec_django.services import artifacts
+from llmrec_django.services.training.borrowed import BASE, BorrowedSource, rebuild_borrowed
+from llmrec_django.services.training.dataset import rows_in
+from llmrec_django.services.training.mix import Mix
+from llmrec_django.services.training.relevance import NAME as RELEVANCE
+from llmrec_django.services.training.relevance import RelevanceSource
+from llmrec_django.services.training.sources import Asked, rebuild
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from llmrec_django.models import ModelVersion, VectorSpace
+    from llmrec_django.services.training.sources import Source
+    from llmrec_django.types import Float32Matrix, Float32Vector
+
+WHOLE_CATALOGUE = 20_000
+"""Up to so many resources all are scored for each list; in a larger catalogue candidates are chosen first.
+`python -m benchmarks.serving` measures both."""
+LATE_S = 5.0
+"""Seconds until a process looks again for resources whose text came after training."""
+MAX_LATE = 5000
+"""So many of them are scored, the newest; the next training takes in all."""
+KEPT = 4
+"""Versions that a process keeps open: those of several tenants, and the one before."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scorer:
+    """What a version learned, in this process."""
+
+    resource_ids: NDArray[np.int64]
+    """Resource of each row, increasing; those that came after training follow at the end."""
+    sources: tuple[Source, ...]
+    mix: Mix
+    known: NDArray[np.bool_]
+    """Resources that somebody had chosen when the version was trained; [N]."""
+    verbs: tuple[str, ...]
+    textless: NDArray[np.int64]
+    """Ids of the resources that had no text when the version was trained, increasing."""
+    n_trained: int
+    """How many of the resources were there when the version was trained."""
+
+    @property
+    def last_id(self) -> int:
+        """The highest id in training; 0 when there was none."""
+        return int(self.resource_ids[self.n_trained - 1]) if self.n_trained else 0
+
+    @property
+    def scores_all(self) -> bool:
+        """The catalogue is small enough to be scored as a whole."""
+        return self.n_trained <= WHOLE_CATALOGUE
+
+    def score(self, asked: Asked) -> Float32Matrix:
+        """Blend the sources over the whole catalogue; float32 [B, N]."""
+        raw = {source.name: source.score(asked) for source in self.sources}
+        return self.mix.combine(raw, asked.log.lengths, self.known)
+
+    def was_chosen(self, resource_id: int) -> bool:
+        """Say whether somebody had chosen the resource when the version was trained."""
+        row = int(rows_in(self.resource_ids, np.array([resource_id]))[0])
+        return row >= 0 and bool(self.known[row])
+
+    def trained_vectors(self, text_vectors: Float32Matrix) -> Float32Matrix | None:
+        """R(i) of resources that were not in training, from their texts; float32 [n, D]; None without such a model."""
+        for source in self.sources:
+            if isinstance(source, RelevanceSource):
+                added = source.extended(text_vectors).added
+                return added
+        return None
+
+    def extended(self, ids: Sequence[int], texts: Float32Matrix, trained: Float32Matrix | None) -> Scorer:
+        """Take in resources whose text came after training: new ones, and old ones that had none.
+
+        Args:
+            ids: Increasing.
+            texts: Their vectors in the space of texts; float32 [A, V].
+            trained: R(i) of each, zeros where it is not known yet; float32 [A, D]. None: the version has none.
+        """
+        if not len(ids):
+            return self
+        late = np.asarray(ids, dtype=np.int64)
+        is_new = late > self.last_id
+        old_rows = rows_in(self.resource_ids, late[~is_new])
+        is_old = ~is_new
+        is_old[is_old] = old_rows >= 0  # one that moved to this tenant is in neither
+        old_rows = old_rows[old_rows >= 0]
+        return replace(
+            self,
+            resource_ids=np.concatenate([self.resource_ids, late[is_new]]),
+            known=np.concatenate([self.known, np.zeros(int(is_new.sum()), dtype=bool)]),
+            sources=tuple(
+                _with_texts(source, texts, trained, is_new, is_old, old_rows, len(self.resource_ids))
+                for source in self.sources
+            ),
+        )
+
+
+def _with_texts(
+    source: Any,
+    texts: Float32Matrix,
+    trained: Float32Matrix | None,
+    is_new: NDArray[np.bool_],
+    is_old: NDArray[np.bool_],
+    old_rows: NDArray[np.int64],
+    n_resources: int,
+) -> Any:
+    if isinstance(source, BorrowedSource):
+        rows = np.concatenate([old_rows, n_resources + np.arange(int(is_new.sum()))])
+        return source.with_texts(rows, np.concatenate([texts[is_old], texts[is_new]]))
+    if not hasattr(source, "extended"):
+        return source
+    if isinstance(source, RelevanceSource):
+        if trained is None:
+            return source.extended(texts[is_new])
+        added, late = trained[is_new], trained[is_old]
+        kept = late.any(axis=1)  # without its new row yet: what was trained goes on
+        old_rows, late = old_rows[kept], late[kept]
+    else:
+        added, late = source.extended(texts[is_new]).added, source.extended(texts[is_old]).added
+    vectors = source.vectors
+    if len(old_rows):
+        if isinstance(vectors, RowFile):
+            vectors = vectors.overlaid(old_rows, late)
+        else:
+            vectors = np.array(vectors)
+            vectors[old_rows] = late
+    return replace(source, vectors=vectors, added=added)
+
+
+def scorer_of(version: ModelVersion) -> Scorer:
+    """Return the scorer of a version as it was trained, opened once in this process.
+
+    Raises:
+        ArtifactError: its files are missing, damaged or of another format.
+    """
+    return _open(str(artifacts.fetch(version)))
+
+
+def present_scorer_of(version: ModelVersion) -> Scorer:
+    """Return the scorer of a version with what came since, as this process found it some seconds ago.
+
+    Raises:
+        ArtifactError: its files are missing, damaged or of another format.
+    """
+    scorer = scorer_of(version)
+    space = version.source_space
+    if space is None:
+        return scorer
+    held = _late.get(version.run_id)
+    now = time.monotonic()
+    # Not the version's number alone: after a test, or a restored backup, it may be another one's.
+    if held is not None and held.trained is scorer and now - held.looked_at < LATE_S:
+        return held.scorer
+    hashes = late_hashes(space, version.tenant, scorer.last_id, scorer.textless, MAX_LATE)
+    if held is None or held.trained is not scorer or held.hashes != hashes or not held.is_complete:
+        held = _look(version, scorer, space, hashes, now)
+    else:
+        held = replace(held, looked_at=now)
+    while len(_late) >= KEPT and version.run_id not in _late:
+        _late.pop(next(iter(_late)), None)
+    _late[version.run_id] = held
+    return held.scorer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Late:
+    """What one look found."""
+
+    looked_at: float
+    hashes: Mapping[int, str]
+    trained: Scorer
+    scorer: Scorer
+    is_complete: bool
+    """Each of them has its R(i) already."""
+
+
+_late: dict[str, _Late] = {}
+
+
+def _look(version: ModelVersion, scorer: Scorer, space: VectorSpace, hashes: Mapping[int, str], now: float) -> _Late:
+    ids = sorted(hashes)
+    texts = _stacked(resource_vectors(space, ids), ids, space.dimension)
+    trained, is_complete = None, True
+    if version.relevance_space is not None:
+        found = resource_vectors(version.relevance_space, ids)
+        trained = _stacked(found, ids, version.relevance_space.dimension)
+        is_complete = len(found) == len(ids)
+    return _Late(now, hashes, scorer, scorer.extended(ids, texts, trained), is_complete)
+
+
+def _stacked(vectors: Mapping[int, Float32Vector], ids: Sequence[int], dimension: int) -> Float32Matrix:
+    matrix = np.zeros((len(ids), dimension), dtype=np.float32)
+    for row, pk in enumerate(ids):
+        if pk in vectors:
+            matrix[row] = vectors[pk]
+    return matrix
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _open(folder: str) -> Scorer:
+    path = Path(folder)
+    try:
+        resource_ids = np.load(path / "resource_ids.npy")
+        large = len(resource_ids) > WHOLE_CATALOGUE
+
+        def array(name: str) -> Any:
+            mapped: Any = np.load(path / f"{name}.npy", mmap_mode="r")
+            if not large:
+                return mapped
+            # Of a large catalogue a list needs few rows; of the rest nothing is to stay in memory.
+            return RowFile(path / f"{name}.npy") if mapped.ndim == 2 else np.array(mapped)
+
+        manifest = json.loads((path / "version.json").read_text(encoding="utf-8"))
+        sources: list[Source] = []
+        for name, kind in manifest["sources"].items():
+            if name == RELEVANCE:
+                sources.append(_relevance(path / RELEVANCE, array(f"{RELEVANCE}.vectors")))
+                continue
+            files = {file.name.split(".")[1]: file for file in path.glob(f"{name}.*.npy")}
+            if kind == BorrowedSource.__name__:
+                base = next(source for source in sources if source.name == BASE)
+                mapped = {part: np.load(file, mmap_mode="r") for part, file in files.items()}
+                sources.append(rebuild_borrowed(name, base, mapped))
+            else:
+                arrays = {part: array(file.name.removesuffix(".npy")) for part, file in files.items()}
+                sources.append(rebuild(name, kind, arrays))
+        return Scorer(
+            resource_ids=resource_ids,
+            sources=tuple(sources),
+            mix=Mix.from_dict(manifest["mix"]),
+            known=np.load(path / "known.npy"),
+            verbs=tuple(manifest["verbs"]),
+            textless=np.load(path / "textless.npy"),
+            n_trained=len(resource_ids),
+        )
+    except (OSError, KeyError, TypeError, ValueError) as exc:
+        raise ArtifactError(
+            f"Cannot open the trained version in {folder!r}. {type(exc).__name__}: {exc}. Train again or go back."
+        ) from exc
+
+
+def _relevance(folder: Path, vectors: Any) -> RelevanceSource:
+    # With its vectors from a file of their own: from the model's they would be copied into memory.
+    from llmrec_django.engine.relevance.serve import open_scorer
+
+    return RelevanceSource(RELEVANCE, open_scorer(folder), vectors)

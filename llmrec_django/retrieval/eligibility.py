@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, transaction
-from django.db.models import CharField, Q
+from django.db.models import CharField, Exists, OuterRef, Q
 from django.db.models.functions import Cast
 from django.utils import timezone
 
 from llmrec_django.conf import conf
-from llmrec_django.models import Interaction, LearnerProfile, Placement, Resource
+from llmrec_django.models import Interaction, LearnerProfile, Placement, Resource, ResourceScreening
+from llmrec_django.models.learner import DISMISSING, RESTORED
+from llmrec_django.retrieval.dismissals import unlike
 from llmrec_django.retrieval.sql import database
 from llmrec_django.sources import registry
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from django.db.models import QuerySet
+
+    from llmrec_django.models import VectorSpace
 
 logger = logging.getLogger(__name__)
 
@@ -46,17 +50,24 @@ class Audience:
     exclude_ids: Sequence[int] = ()
     exclude_keys: Sequence[str] = ()
     among_ids: Sequence[int] | None = None
+    space: VectorSpace | None = None
+    """Where it is asked what is nearly the same as something dismissed; None: nothing is."""
+    dismissed_ids: Sequence[int] = ()
+    """What the learner turned down, as `dismissals` gives it."""
+    level: float | None = None
+    """The learner's place on the scale of levels, the easiest 0; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """The eligible resources as SQL, and what SQL cannot ask because it lives in another database."""
+    """The eligible resources as SQL, and what is asked of candidates alone."""
 
     sql: str
     """A SELECT of resource ids."""
     params: tuple[Any, ...]
     check_rows: Callable[[Sequence[int]], set[int]] | None = field(default=None)
-    """Set when the host's tables are in another database: given resource ids, return the visible ones."""
+    """Given resource ids, return those that may be shown. Set when the host's tables are in another database, and for
+    learners who dismissed something: comparing its text with the whole catalogue would take too long."""
 
     @property
     def is_empty(self) -> bool:
@@ -67,6 +78,8 @@ def eligible(audience: Audience) -> Eligibility:
     """Return what `audience` may be shown."""
     using = database()
     visible, visible_params, check_rows = _visibility(audience.user, using)
+    if audience.dismissed_ids and audience.space is not None and conf.DISMISS_SIMILAR_FROM is not None:
+        check_rows = _both(check_rows, unlike(audience.space, audience.dismissed_ids))
     try:
         sql, params = eligible_resources(audience).order_by().values("pk").query.get_compiler(using).as_sql()
     except EmptyResultSet:
@@ -75,9 +88,15 @@ def eligible(audience: Audience) -> Eligibility:
     return Eligibility(f"{sql} AND ({visible})", (*params, *visible_params), check_rows)
 
 
+def _both(
+    first: Callable[[Sequence[int]], set[int]] | None, second: Callable[[Sequence[int]], set[int]]
+) -> Callable[[Sequence[int]], set[int]]:
+    return second if first is None else lambda ids: second(list(first(ids)))
+
+
 def eligible_resources(audience: Audience) -> QuerySet[Resource]:
     """Return the resources that pass everything but the host's own `visible_to`."""
-    queryset = Resource.objects.in_tenant(audience.tenant).available(timezone.now())
+    queryset = _screened(Resource.objects.in_tenant(audience.tenant).available(timezone.now()))
     if audience.kinds:
         queryset = queryset.filter(kind__in=list(audience.kinds))
     if audience.languages:
@@ -88,10 +107,19 @@ def eligible_resources(audience: Audience) -> QuerySet[Resource]:
         queryset = queryset.exclude(key__in=list(audience.exclude_keys))
     if audience.among_ids is not None:
         queryset = queryset.filter(pk__in=list(audience.among_ids))
-    if audience.learner is not None and audience.learner.pk and audience.seen != Placement.Seen.SHOW:
+    if audience.learner is not None and audience.learner.pk:
         # NOT IN, not NOT EXISTS: it is read once into a hash whatever the planner believes about the tables.
         queryset = queryset.exclude(pk__in=_seen(audience.learner, audience.seen).values("resource"))
     return queryset
+
+
+def _screened(resources: QuerySet[Resource]) -> QuerySet[Resource]:
+    """Leave out what is held back and, where the site wants that, what the safety screen has not seen yet."""
+    resources = resources.exclude(pk__in=ResourceScreening.objects.held().values("resource"))
+    if conf.SCREEN["UNSCREENED"] == "hold":
+        passed = ResourceScreening.objects.passed().filter(content_hash=OuterRef("content_hash"))
+        resources = resources.filter(Exists(passed.filter(resource=OuterRef("pk"))))
+    return resources
 
 
 def _speaks(languages: Sequence[str]) -> Q:
@@ -102,14 +130,14 @@ def _speaks(languages: Sequence[str]) -> Q:
 
 
 def _seen(learner: LearnerProfile, policy: str) -> QuerySet[Interaction]:
-    """Return the learner's interactions that hide their resource."""
+    """Return the learner's interactions that hide their resource; what was dismissed is hidden by every policy."""
     touched = Interaction.objects.filter(learner=learner, resource__isnull=False)
     if policy == EVERYTHING_TOUCHED:
-        return touched
+        return touched.exclude(verb=RESTORED)
     now = timezone.now()
     by_days: dict[float, list[str]] = {}
     for name, verb in conf.VERBS.items():
-        if verb.seen_days is not None:
+        if verb.seen_days is not None and (policy != Placement.Seen.SHOW or name in DISMISSING):
             by_days.setdefault(verb.seen_days, []).append(name)
     hides = Q(pk__in=[])
     for days, verbs in by_days.items():

@@ -23,8 +23,10 @@ from llmrec_django.retrieval.candidates import (
     resource_vectors,
     words,
 )
+from llmrec_django.retrieval.dismissals import dismissals
 from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.services.experiments import assign
+from llmrec_django.services.levels import leaning, level_of
 from llmrec_django.services.lists import is_kept, store_list
 from llmrec_django.services.results import hydrate, requester
 from llmrec_django.services.scoring import score_learners
@@ -103,6 +105,8 @@ def recommend(
     size = place.size if k is None else k
     if size < 1:
         return RecommendationResult(placement=placement)
+    turned_down = dismissals(learner)
+    space = active_space()
     audience = Audience(
         tenant=tenant,
         user=requester(user, learner),
@@ -111,6 +115,9 @@ def recommend(
         languages=_languages(languages, place, learner),
         seen=place.seen,
         exclude_keys=exclude_keys,
+        space=space,
+        dismissed_ids=[entry.resource_id for entry in turned_down],
+        level=level_of(learner, turned_down),
     )
     version = _version(tenant, assignment) if learner else None
     scored = trained_scores(tenant, [learner], version) if learner and version else {}
@@ -119,7 +126,7 @@ def recommend(
         audience,
         k=size + (place.explore_pool - 1 if explored else 0),
         diversity=place.diversity,
-        space=active_space(),
+        space=space,
         scored=scored,
     )
     list_id = uuid.uuid4()
@@ -207,8 +214,8 @@ def rank(
     steps: tuple[Callable[[int], Ranked], ...] = (
         lambda n: _trained(audience, eligibility, space, n, diversity, scored),
         lambda n: _personal(audience, eligibility, space, n, diversity),
-        lambda n: [(pk, s, "popular") for pk, s in popular(audience.tenant, eligibility, n)],
-        lambda n: [(pk, s, "newest") for pk, s in newest(eligibility, n)],
+        lambda n: _plain("popular", audience, n, lambda depth: popular(audience.tenant, eligibility, depth)),
+        lambda n: _plain("newest", audience, n, lambda depth: newest(eligibility, depth)),
     )
     for step in steps:
         taken = {pk for pk, _, _ in ranked}
@@ -242,6 +249,7 @@ def recommend_batch(
     for learner, scored in _with_scores(learners, tenant):
         own = tenant if tenant is not None else (learner.tenant if learner else resolve_tenant())
         place = _placement(own, placement) if placement else Placement(seen=Placement.Seen.HIDE, diversity=0.0)
+        turned_down = dismissals(learner)
         audience = Audience(
             tenant=own,
             user=requester(None, learner),
@@ -250,6 +258,9 @@ def recommend_batch(
             languages=_languages(None, place, learner) if placement else (),
             seen=place.seen,
             among_ids=among_ids,
+            space=space,
+            dismissed_ids=[entry.resource_id for entry in turned_down],
+            level=level_of(learner, turned_down),
         )
         yield learner, _falling(rank(audience, k=k, diversity=place.diversity, space=space, scored=scored))
 
@@ -289,6 +300,12 @@ def trained_scores(
         return {}
 
 
+def _plain(source: str, audience: Audience, n: int, find: Callable[[int], list[tuple[int, float]]]) -> Ranked:
+    """Return the first `n` of what is the same for everyone, but for their level."""
+    found = leaning(find(n if audience.level is None else n * OVERFETCH), audience.level)
+    return [(pk, score, source) for pk, score in found[:n]]
+
+
 def _trained(
     audience: Audience,
     eligibility: Eligibility,
@@ -300,15 +317,15 @@ def _trained(
     learner = audience.learner
     if learner is None or learner.pk not in scored:
         return []
-    depth = n if diversity <= 0 else n * OVERFETCH
-    found = scored[learner.pk].best(eligibility, depth, audience.among_ids)
+    depth = n if diversity <= 0 and audience.level is None else n * OVERFETCH
+    found = leaning(scored[learner.pk].best(eligibility, depth, audience.among_ids), audience.level)
     if diversity > 0 and len(found) > 1 and space is not None:
         vectors = resource_vectors(space, [pk for pk, _ in found])
         # A resource without text is unlike every other one, as far as anybody can tell.
         none = np.zeros(space.dimension, dtype=np.float32)
         matrix = np.stack([vectors.get(pk, none) for pk, _ in found])
         found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]
-    return [(pk, score, "trained") for pk, score in found]
+    return [(pk, score, "trained") for pk, score in found[:n]]
 
 
 def _falling(ranked: Ranked) -> list[tuple[int, float]]:
@@ -340,16 +357,16 @@ def _personal(
         return []
     learned = _learn(learner, space)
     if space is not None and learned.vector is not None:
-        depth = n if diversity <= 0 else n * OVERFETCH
-        found = nearest(space, learned.vector, eligibility, depth)
+        depth = n if diversity <= 0 and audience.level is None else n * OVERFETCH
+        found = leaning(nearest(space, learned.vector, eligibility, depth), audience.level)
         if diversity > 0 and len(found) > 1:
             vectors = resource_vectors(space, [pk for pk, _ in found])
             found = [row for row in found if row[0] in vectors]
             matrix = np.stack([vectors[pk] for pk, _ in found])
             found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]
-        return [(pk, score, "content") for pk, score in found]
+        return [(pk, score, "content") for pk, score in found[:n]]
     if learned.words:
-        return [(pk, score, "words") for pk, score in words(learned.words, eligibility, n, at_least=0)]
+        return _plain("words", audience, n, lambda depth: words(learned.words, eligibility, depth, at_least=0))
     return []
 
 

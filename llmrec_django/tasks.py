@@ -10,14 +10,12 @@ from celery import shared_task
 
 from llmrec_django.conf import resolve_tenant
 from llmrec_django.exceptions import EncoderUnavailable, LLMRecError
-from llmrec_django.services import embedding, nudge, spaces
+from llmrec_django.services import embedding, nudge, screening, spaces
 
 logger = logging.getLogger(__name__)
 
 MAX_RETRIES = 5
 LONGEST_RETRY_S = 600
-DRIFT = 0.8
-"""Share of the NDCG measured in training below which an evaluation warns."""
 
 
 @shared_task(
@@ -29,7 +27,8 @@ DRIFT = 0.8
     max_retries=MAX_RETRIES,
 )
 def embed_pending(self: Any) -> dict[str, int]:
-    """Embed whatever is pending; safe to run twice or beside itself."""
+    """Embed whatever is pending, after a look at its text; safe to run twice or beside itself."""
+    _screen()
     try:
         report = embedding.embed_pending()
     except EncoderUnavailable as exc:
@@ -44,6 +43,7 @@ def sweep() -> dict[str, int]:
     """Find what signals and lost messages left behind; run it every minute from a beat schedule."""
     if not spaces.tables_exist():
         return {"pending_spaces": 0, "purged": 0}
+    _screen()
     pending = embedding.work_is_pending()
     if pending:
         nudge.publish()
@@ -71,19 +71,32 @@ def train(tenant: str | None = None, seed: int = 0) -> dict[str, Any]:
 
 @shared_task(name="llmrec_django.evaluate", ignore_result=True)
 def evaluate(tenant: str | None = None, seed: int = 0) -> dict[str, Any]:
-    """Measure on what is held out now, and warn when it is much worse than when the active version was trained."""
-    from llmrec_django.services import training, versions
+    """Measure the version that serves on what came after its training, keep the result, and warn if it has fallen."""
+    from llmrec_django.services import training
 
     if not spaces.tables_exist():
         return {}
     tenant = tenant or resolve_tenant()
     try:
-        found = training.evaluate_now(tenant, seed=seed).to_dict()
+        record = training.check_active(tenant, seed=seed)
     except LLMRecError as exc:
         logger.warning("not evaluated tenant=%s cause=%s", tenant, exc)
         return {"why": str(exc)}
-    active = versions.active_version(tenant)
-    before = active.metrics.get("ndcg") if active is not None else None
-    if before and (found["ndcg"] or 0.0) < DRIFT * before:
-        logger.warning("lists have become worse tenant=%s ndcg=%.4f in_training=%.4f", tenant, found["ndcg"], before)
-    return {"ndcg": found["ndcg"], "learners": found["learners"]}
+    logger.info("evaluated tenant=%s version=%s ndcg=%.4f", tenant, record.version_id, record.ndcg)
+    return {"version": record.version_id, "ndcg": record.ndcg, "has_fallen": record.has_fallen}
+
+
+@shared_task(name="llmrec_django.screen", ignore_result=True)
+def screen() -> dict[str, int]:
+    """Look at new and changed texts; the sweep and embedding do it too."""
+    report = _screen()
+    return {"screened": report.screened, "flagged": report.flagged}
+
+
+def _screen() -> screening.ScreenReport:
+    try:
+        return screening.screen_pending()
+    except Exception:
+        # What is pending stays so; embedding and the sweep have work of their own.
+        logger.exception("texts not screened")
+        return screening.ScreenReport()

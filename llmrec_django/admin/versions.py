@@ -5,33 +5,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import OuterRef, Subquery
+from django.http import Http404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.base import LargeTablePaginator, ReadOnlyModelAdmin
+from llmrec_django.admin.report import report_context
 from llmrec_django.exceptions import LLMRecError
-from llmrec_django.models import ModelVersion, ResourceNeighbours
-from llmrec_django.services import versions
+from llmrec_django.models import EvaluationRecord, ModelVersion, ResourceNeighbours
+from llmrec_django.services import reasons, training, versions
+from llmrec_django.services.reasons import sentences
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
 NEIGHBOURS_SHOWN = 10
 
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ReadOnlyModelAdmin):
-    list_display = ("__str__", "tenant", "status", "ndcg", "n_interactions", "created_at", "activated_at")
+    list_display = ("__str__", "tenant", "status", "ndcg", "n_interactions", "created_at", "activated_at", "report")
     list_filter = ("status", "tenant")
     ordering = ("-pk",)
     actions = ("activate", "roll_back")
     fields = (
         "tenant",
         "status",
-        "why",
-        "metric_table",
+        "reasons",
+        "ndcg",
         "n_learners",
         "n_resources",
         "n_interactions",
@@ -47,30 +54,54 @@ class ModelVersionAdmin(ReadOnlyModelAdmin):
         "activated_at",
         "retired_at",
     )
-    readonly_fields = ("metric_table", "created_at")
+    readonly_fields = ("reasons", "ndcg", "created_at")
 
     @admin.display(description="NDCG@10")
     def ndcg(self, obj: ModelVersion) -> str:
         value = (obj.metrics or {}).get("ndcg")
         return "–" if value is None else f"{value:.4f}"
 
-    @admin.display(description=_("metrics"))
-    def metric_table(self, obj: ModelVersion) -> Any:
-        """Show every source and the blend, on the same split."""
-        table = (obj.metrics or {}).get("table") or []
-        if not table:
-            return "–"
-        names = [name for name in table[0] if name != "source"]
-        head = format_html_join("", "<th scope=col>{}</th>", ((name,) for name in names))
-        rows = format_html_join(
-            "",
-            "<tr><th scope=row>{}</th>{}</tr>",
-            (
-                (row["source"], format_html_join("", "<td>{}</td>", ((_shown(row.get(name)),) for name in names)))
-                for row in table
-            ),
-        )
-        return format_html("<table><thead><tr><th scope=col></th>{}</tr></thead><tbody>{}</tbody></table>", head, rows)
+    @admin.display(description=_("why"))
+    def reasons(self, obj: ModelVersion) -> Any:
+        return format_html_join("", "<p>{}</p>", ((text,) for text in sentences(obj))) or "–"
+
+    @admin.display(description=_("report"))
+    def report(self, obj: ModelVersion) -> Any:
+        address = reverse(f"{self.admin_site.name}:llmrec_django_modelversion_report", args=[obj.pk])
+        return format_html('<a href="{}">{}</a>', address, _("Report"))
+
+    # Notices and the report
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        if request.method == "GET" and self.has_view_permission(request):
+            for record in fallen_records():
+                self.message_user(request, training.outcome_of(record), messages.WARNING)
+        return super().changelist_view(request, extra_context)
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.report_view)
+        return [
+            path("<path:object_id>/report/", view, name="llmrec_django_modelversion_report"),
+            *super().get_urls(),
+        ]
+
+    def report_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show how good the version, its sources and its rivals are."""
+        version = self.get_object(request, object_id)
+        if version is None:
+            raise Http404(gettext("There is no such version."))
+        if not self.has_view_permission(request, version):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Report"),
+            "subtitle": str(version),
+            "opts": self.model._meta,
+            **report_context(version),
+        }
+        return TemplateResponse(request, "admin/llmrec_django/modelversion/report.html", context)
+
+    # Actions
 
     @admin.action(description=_("Let it serve (the one that serves now is retired)"), permissions=["manage"])
     def activate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -78,7 +109,7 @@ class ModelVersionAdmin(ReadOnlyModelAdmin):
         if len(chosen) != 1:
             self.message_user(request, gettext("Choose one version: only one can serve."), messages.ERROR)
             return
-        self._change(request, chosen[0], lambda: versions.activate(chosen[0], why=gettext("Activated in the admin.")))
+        self._change(request, chosen[0], lambda: _activate(chosen[0]))
 
     @admin.action(
         description=pgettext_lazy("model version", "Go back to the one before (choose the one that serves)"),
@@ -104,8 +135,40 @@ class ModelVersionAdmin(ReadOnlyModelAdmin):
         self.message_user(request, text)
 
 
-def _shown(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else "–" if value is None else str(value)
+def _activate(version: ModelVersion) -> ModelVersion:
+    version = versions.activate(version)
+    reasons.explain(version, [reasons.Reason("activated_by_hand")])
+    version.save(update_fields=["why", "why_data"])
+    return version
+
+
+def fallen_records() -> list[EvaluationRecord]:
+    """Return the last measurement of every version that serves, where it is surely worse than expected."""
+    latest = EvaluationRecord.objects.filter(version=OuterRef("pk")).order_by("-created_at").values("pk")[:1]
+    active = ModelVersion.objects.filter(status=ModelVersion.Status.ACTIVE).annotate(latest=Subquery(latest))
+    return list(EvaluationRecord.objects.filter(pk__in=active.values("latest"), has_fallen=True))
+
+
+@admin.register(EvaluationRecord)
+class EvaluationRecordAdmin(ReadOnlyModelAdmin):
+    list_display = ("created_at", "version", "ndcg_shown", "expected_shown", "has_fallen")
+    list_filter = ("has_fallen",)
+    list_select_related = ("version",)
+    ordering = ("-pk",)
+    fields = ("created_at", "version", "ndcg_shown", "expected_shown", "has_fallen", "outcome")
+    readonly_fields = ("created_at", "ndcg_shown", "expected_shown", "outcome")
+
+    @admin.display(description="NDCG@10", ordering="ndcg")
+    def ndcg_shown(self, obj: EvaluationRecord) -> str:
+        return f"{obj.ndcg:.4f}"
+
+    @admin.display(description=_("expected NDCG@10"), ordering="expected")
+    def expected_shown(self, obj: EvaluationRecord) -> str:
+        return "–" if obj.expected is None else f"{obj.expected:.4f}"
+
+    @admin.display(description=_("outcome"))
+    def outcome(self, obj: EvaluationRecord) -> str:
+        return training.outcome_of(obj)
 
 
 @admin.register(ResourceNeighbours)

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from collections.abc import Iterator, Mapping
 
-COLUMNS = ("NDCG@10", "recall@10", "MRR@10", "hit rate@10", "coverage", "Gini")
+COLUMNS = {
+    "NDCG@10": "NDCG@10",
+    "recall@10": "recall@10",
+    "MRR@10": "MRR@10",
+    "hit rate@10": "hits@10",
+    "coverage@": "coverage",
+    "Gini@": "Gini",
+    "novelty@": "novelty",
+    "diversity@": "diversity",
+}
+"""Beginning of a metric's name → its heading. The table on the screen is a part of what is measured."""
+FIELDS = ("source", "metric", "segment", "value", "low", "high", "learners")
 
 
 def add_training_arguments(parser: ArgumentParser) -> None:
@@ -28,15 +42,72 @@ def table_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
     """Yield the table of an evaluation as lines of text."""
     rows = list(metrics.get("table") or ())
     width = max([len(str(row["source"])) for row in rows], default=0)
-    yield " ".join([" " * width, *(f"{name:>11}" for name in COLUMNS), "  95 % interval of NDCG"])
+    shown = {
+        name: heading
+        for beginning, heading in COLUMNS.items()
+        for name in (rows[0] if rows else ())
+        if name.startswith(beginning)
+    }
+    yield " ".join([" " * width, *(f"{heading:>9}" for heading in shown.values()), "  95 % interval of NDCG"])
     for row in rows:
-        cells = [f"{row[name]:>11.4f}" if row.get(name) is not None else f"{'–':>11}" for name in COLUMNS]
-        interval = f"{row['low']:.4f} to {row['high']:.4f}" if row.get("low") is not None else "–"
-        yield " ".join([f"{row['source']:<{width}}", *cells, f"  {interval}"])
-    segments = metrics.get("segments") or {}
-    if segments:
-        yield "NDCG@10 of the blend by length of history: " + ", ".join(
+        cells = [f"{_shown(row.get(name)):>9}" for name in shown]
+        low, high = (row.get("intervals") or {}).get("NDCG@10") or (None, None)
+        yield " ".join([f"{row['source']:<{width}}", *cells, f"  {_shown(low)} to {_shown(high)}"])
+    for title, part in (
+        ("by length of history", "segments"),
+        ("by learners who had chosen what was held out", "resources"),
+    ):
+        found = [
             f"{name}: {value['blend']:.4f} ({value['learners']:,} learners)"
-            for name, value in segments.items()
+            for name, value in (metrics.get(part) or {}).items()
             if value.get("blend") is not None
-        )
+        ]
+        if found:
+            yield f"NDCG@10 of the blend {title}: {', '.join(found)}"
+
+
+def flat_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every number of an evaluation as a row with `FIELDS`."""
+    for row in metrics.get("table") or ():
+        for name, value in row.items():
+            if name in ("source", "intervals"):
+                continue
+            low, high = row["intervals"].get(name, (None, None))
+            yield {
+                "source": row["source"],
+                "metric": name,
+                "segment": "",
+                "value": value,
+                "low": low,
+                "high": high,
+                "learners": metrics["learners"],
+            }
+    for part, title in (("segments", "history"), ("resources", "chosen by")):
+        for label, values in (metrics.get(part) or {}).items():
+            for name, value in values.items():
+                if name != "learners":
+                    yield {
+                        "source": name,
+                        "metric": "NDCG@10",
+                        "segment": f"{title} {label}",
+                        "value": value,
+                        "learners": values["learners"],
+                    }
+
+
+def write_metrics(metrics: Mapping[str, Any], path: str, stdout: Any) -> None:
+    """Write an evaluation to a file: CSV if its name ends so, else JSON; "-" is `stdout`, in JSON."""
+    if path == "-":
+        stdout.write(json.dumps(metrics, indent=1))
+        return
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        if path.endswith(".csv"):
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows(flat_rows(metrics))
+        else:
+            json.dump(metrics, file, indent=1)
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

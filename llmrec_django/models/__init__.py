@@ -4,11 +4,12 @@ from llmrec_django.models.lists import RecommendationItem, RecommendationList
 from llmrec_django.models.placement import Placement
 from llmrec_django.models.resource import Competency, Prerequisite, Resource, ResourceCompetency
 from llmrec_django.models.vectors import EmbeddingClaim, ProfileVector, ResourceVector, VectorSpace
-from llmrec_django.models.versions import ModelVersion, ResourceNeighbours
+from llmrec_django.models.versions import EvaluationRecord, ModelVersion, ResourceNeighbours
 
 __all__ = [
     "Competency",
     "EmbeddingClaim",
+    "EvaluationRecord",
     "Experiment",
     "ExperimentArm",
     "Interaction",

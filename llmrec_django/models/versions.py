@@ -42,6 +42,7 @@ class ModelVersion(LLMRecModel):
     run_id = models.CharField(_("run id"), max_length=32, unique=True, default=new_run_id)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.TRAINING)
     why = models.TextField(_("why"), blank=True, help_text=_("Why it serves, or why it does not."))
+    why_data = models.JSONField(default=list, blank=True, editable=False)  # codes and numbers: see services/reasons.py
 
     config = models.JSONField(_("configuration"), default=dict, blank=True)
     seed = models.IntegerField(_("seed"), default=0)
@@ -92,6 +93,41 @@ class ModelVersion(LLMRecModel):
 
     def __str__(self) -> str:
         return gettext("version %(id)s (%(status)s)") % {"id": self.pk, "status": self.get_status_display()}
+
+
+class EvaluationRecord(LLMRecModel):
+    """How good a version was when it was measured again, on what came after its training.
+
+    .. no_pii:
+    """
+
+    version = models.ForeignKey(
+        ModelVersion, models.CASCADE, related_name="evaluations", verbose_name=_("model version"), db_index=False
+    )
+    created_at = models.DateTimeField(_("measured"), auto_now_add=True)
+    ndcg = models.FloatField("NDCG@10")
+    expected = models.FloatField(
+        _("expected NDCG@10"),
+        null=True,
+        blank=True,
+        help_text=_("What learners with histories as long reached when the version was trained."),
+    )
+    has_fallen = models.BooleanField(
+        _("has fallen"),
+        default=False,
+        help_text=_("It is surely worse than expected, by more than the setting allows."),
+    )
+    metrics = models.JSONField(_("metrics"), default=dict, blank=True)
+
+    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
+
+    class Meta(LLMRecModel.Meta):
+        verbose_name = _("evaluation")
+        verbose_name_plural = _("evaluations")
+        indexes = [models.Index(fields=["version", "-created_at"], name="llmrec_evaluation_newest")]
+
+    def __str__(self) -> str:
+        return gettext("evaluation of version %(id)s") % {"id": self.version_id}
 
 
 class ResourceNeighbours(LLMRecModel):

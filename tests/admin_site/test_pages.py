@@ -14,6 +14,7 @@ from tests.testapp.models import Member
 MODELS = [
     models.Competency,
     models.EmbeddingClaim,
+    models.EvaluationRecord,
     models.Interaction,
     models.LearnerProfile,
     models.ModelVersion,
@@ -28,6 +29,7 @@ MODELS = [
 ]
 READ_ONLY = [
     models.EmbeddingClaim,
+    models.EvaluationRecord,
     models.Interaction,
     models.ModelVersion,
     models.ProfileVector,
@@ -62,6 +64,7 @@ def make_rows(n, space):
     version = models.ModelVersion.objects.create(
         status="rejected", metrics={"ndcg": 0.1, "table": [{"source": "blend", "NDCG@10": 0.1, "learners": 3}]}
     )
+    models.EvaluationRecord.objects.create(version=version, ndcg=0.1)
     models.ResourceNeighbours.objects.create(
         version=version,
         resource=resource,

@@ -23,6 +23,7 @@ from llmrec_django.models import (
     VectorSpace,
 )
 from llmrec_django.services import artifacts, training, versions
+from llmrec_django.services.reasons import Reason
 from llmrec_django.services.recommend import recommend, recommend_batch
 from llmrec_django.services.scoring import scorer_of
 from llmrec_django.services.training import rival
@@ -179,9 +180,9 @@ class TestTrain:
 
     def test_a_rejected_run_leaves_what_serves(self, world, monkeypatch):
         first = training.train("default")
-        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (False, "no better"))
+        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (False, [Reason("no_baseline")]))
         second = training.train("default")
-        assert (second.status, second.why) == ("rejected", "no better")
+        assert (second.status, second.why) == ("rejected", "There was no baseline to compare with.")
         assert versions.active_version("default") == first
 
     def test_too_few_new_interactions_are_no_comparison_with_the_active_version(self, world):
@@ -197,8 +198,14 @@ class TestTrain:
             Interaction(learner=learner, resource=resources[n], verb="viewed", occurred_at=later, event_id="new")
             for n, learner in enumerate(learners)
         )
-        monkeypatch.setattr(rival, "_ndcg", lambda active, dataset, split, asked, *rest: np.ones(len(asked)))
-        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, "wins"))
+
+        def perfect(active, dataset, split, asked, *rest):
+            found = np.full((len(asked), 10), -1)
+            found[:, 0] = [relevant[0] for relevant in rival.relevant_of(split, asked)]
+            return {"blend": found}
+
+        monkeypatch.setattr(rival, "rank_active", perfect)
+        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
         second = training.train("default")
         assert second.status == "rejected"
         assert f"Against version {first.pk}, on" in second.why
@@ -211,7 +218,8 @@ class TestTrain:
         dataset = load_dataset("default")
         split = leave_one_out(dataset.log)
         scorer = scorer_of(version)
-        found = rival._ndcg(version, dataset, split, split.learners, list(split.relevant), None)
+        lists = rival.rank_active(version, dataset, split, split.learners, None)["blend"]
+        found = ndcg(*relevance_hits(lists, split.relevant), 10)
         raw = scorer.score(Asked.of(replace(split.train, n_resources=N), split.learners))
         ranked, _ = rank_top_k(raw, 10, split.histories())
         hits, n_relevant = relevance_hits(ranked, split.relevant)
@@ -249,7 +257,7 @@ class TestTrain:
         def break_off(*args):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(run_module, "_store", break_off)
+        monkeypatch.setattr(run_module, "store", break_off)
         with pytest.raises(KeyboardInterrupt):
             training.train("default")
         assert ModelVersion.objects.latest("pk").status == "failed"

@@ -1,6 +1,8 @@
 """Training: from the tables to a version that serves, or to the reason why it does not."""
 
+from llmrec_django.services.training.drift import check_active, outcome_of
 from llmrec_django.services.training.evaluate import BLEND, Evaluation
-from llmrec_django.services.training.run import TrainingBusyError, evaluate_now, train
+from llmrec_django.services.training.lock import TrainingBusyError
+from llmrec_django.services.training.run import evaluate_now, train
 
-__all__ = ["BLEND", "Evaluation", "TrainingBusyError", "evaluate_now", "train"]
+__all__ = ["BLEND", "Evaluation", "TrainingBusyError", "check_active", "evaluate_now", "outcome_of", "train"]

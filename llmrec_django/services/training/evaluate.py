@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmrec_django.engine.evaluation import metrics
-from llmrec_django.engine.evaluation.bootstrap import bootstrap_mean, paired_difference
+from llmrec_django.engine.evaluation.bootstrap import Estimate
+from llmrec_django.engine.evaluation.metrics import ndcg, relevance_hits
 from llmrec_django.engine.evaluation.ranking import batch_size
-from llmrec_django.engine.evaluation.segments import history_segments, segment_means, segment_names
+from llmrec_django.engine.evaluation.report import HEADLINE, EvaluationReport, report
 from llmrec_django.engine.ranking.blend import fold_of
 from llmrec_django.engine.ranking.examples import collect_examples
 from llmrec_django.engine.ranking.topk import rank_top_k
-from llmrec_django.services.training.mix import fit_mix, fit_mix_folds
+from llmrec_django.services.reasons import Reason
+from llmrec_django.services.training.mix import AS_NEW, fit_mix, fit_mix_folds
+from llmrec_django.services.training.relevance import RelevanceSource
 from llmrec_django.services.training.sources import Asked
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from llmrec_django.engine.evaluation.bootstrap import Estimate
     from llmrec_django.engine.evaluation.splits import Split
     from llmrec_django.engine.interactions import InteractionLog
     from llmrec_django.services.training.mix import Mix
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from llmrec_django.types import Float32Matrix
 
 K = 10
+"""Methods are compared by the first so many of their lists."""
 MAX_LEARNERS = 10_000
 """Learners that the table is made from, drawn at random: enough for intervals of ± .004."""
 BLEND = "blend"
-NO_BASELINE = ("relevance", "linear_next")
+NO_BASELINE = ("relevance", "linear_next", "borrowed")
 """Sources that are not simple: the blend need not beat its own best part."""
 MIN_LEARNERS = 10
 """With fewer held-out interactions no difference can be told."""
@@ -45,55 +47,57 @@ class Evaluation:
 
     mix: Mix
     """Fitted on all held-out interactions: the one to serve."""
-    n_learners: int
-    table: list[dict[str, Any]]
-    """One row for each source and the blend, best first: "source", metrics, and "low", "high" of NDCG."""
-    segments: dict[str, dict[str, Any]]
-    """History length → NDCG of each source and the number of learners."""
+    report: EvaluationReport
+    """Every source and the blend, compared with the blend."""
     learners: NDArray[np.int32]
-    """Whom the table is about; int32 [B]."""
+    """Whom the report is about; int32 [B]."""
     ndcg: Mapping[str, NDArray[np.float64]]
-    """Of each of them, for each source and the blend."""
-    differences: dict[str, Estimate] = field(default_factory=dict)
-    """How much better the blend is than each baseline."""
+    """NDCG of each of them, for each source and the blend."""
+
+    @property
+    def n_learners(self) -> int:
+        """How many the report is about."""
+        return self.report.n_learners
+
+    @property
+    def differences(self) -> dict[str, Estimate]:
+        """How much better the blend is than each baseline."""
+        return {
+            method.name: Estimate(
+                -method.difference.mean, -method.difference.high, -method.difference.low, len(self.learners)
+            )
+            for method in self.report.methods
+            if method.difference is not None and method.name not in NO_BASELINE
+        }
 
     @property
     def best_baseline(self) -> str:
         """The baseline with the highest NDCG."""
         return max(self.differences, key=lambda name: float(np.mean(self.ndcg[name])))
 
-    def verdict(self) -> tuple[bool, str]:
-        """Return whether the blend beats every baseline for sure, and that in words."""
+    def verdict(self) -> tuple[bool, list[Reason]]:
+        """Return whether the blend beats every baseline for sure, and why."""
         if self.n_learners < MIN_LEARNERS:
-            return False, (
-                f"Only {self.n_learners} learners have an interaction to hold out; {MIN_LEARNERS} are needed to tell "
-                "anything apart."
-            )
-        if not self.differences:
-            return False, "There was no baseline to compare with."
-        lost = {name: d for name, d in self.differences.items() if not d.is_above_zero}
-        mean = float(np.mean(self.ndcg[BLEND]))
-        if not lost:
-            best = self.best_baseline
-            gain = self.differences[best]
-            return True, (
-                f"NDCG@{K} {mean:.4f} on {self.n_learners} held-out interactions beats every baseline; the best, "
-                f"{best}, by {gain.mean:.4f} (95 % interval {gain.low:.4f} to {gain.high:.4f})."
-            )
-        name = min(lost, key=lambda name: lost[name].low)
-        return False, (
-            f"NDCG@{K} {mean:.4f} on {self.n_learners} held-out interactions does not surely beat {name}: the "
-            f"difference is {lost[name].mean:.4f} (95 % interval {lost[name].low:.4f} to {lost[name].high:.4f})."
-        )
+            return False, [Reason("few_learners", {"learners": self.n_learners, "needed": MIN_LEARNERS})]
+        differences = self.differences
+        if not differences:
+            return False, [Reason("no_baseline")]
+        lost = {name: d for name, d in differences.items() if not d.is_above_zero}
+        name = min(lost, key=lambda name: lost[name].low) if lost else self.best_baseline
+        gain = differences[name]
+        values = {
+            "k": K,
+            "ndcg": float(np.mean(self.ndcg[BLEND])),
+            "learners": self.n_learners,
+            "baseline": name,
+            **as_gain(gain),
+        }
+        return not lost, [Reason("loses_to_baseline" if lost else "beats_baselines", values)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers as JSON can hold them."""
+        """Return the numbers as JSON can hold them; see `numbers`."""
         return {
-            "ndcg": float(np.mean(self.ndcg[BLEND])) if self.n_learners else None,
-            "k": K,
-            "learners": self.n_learners,
-            "table": self.table,
-            "segments": self.segments,
+            **numbers(self.report),
             "differences": {
                 name: {"mean": _number(d.mean), "low": _number(d.low), "high": _number(d.high)}
                 for name, d in self.differences.items()
@@ -101,8 +105,19 @@ class Evaluation:
         }
 
 
+def as_gain(difference: Estimate) -> dict[str, float]:
+    """Name a difference as the sentences of `reasons` do."""
+    return {"gain": difference.mean, "low": difference.low, "high": difference.high}
+
+
 def evaluate(
-    sources: Sequence[Source], split: Split, *, profiles: Float32Matrix | None = None, seed: int = 0
+    sources: Sequence[Source],
+    split: Split,
+    *,
+    profiles: Float32Matrix | None = None,
+    texts: Float32Matrix | None = None,
+    ks: Sequence[int] = (K,),
+    seed: int = 0,
 ) -> Evaluation:
     """Fit the blend on what a split holds out and measure it, and each source, on the same.
 
@@ -112,18 +127,24 @@ def evaluate(
         sources: Fitted on `split.train`.
         split: What is asked.
         profiles: Text vectors of the log's learners; float32 [U, V].
+        texts: Unit text vectors of the catalogue, for the diversity of lists; float32 [N, V], zeros for none.
+        ks: Lengths of lists to score, `K` among them.
         seed: Of draws.
     """
 
-    def scorer(source: Source) -> Callable[[InteractionLog, NDArray[np.int32]], Float32Matrix]:
-        return lambda log, learners: source.score(Asked.of(log, learners, profiles))
+    def scorer(score: Callable[[Asked], Any]) -> Callable[[InteractionLog, NDArray[np.int32]], Float32Matrix]:
+        return lambda log, learners: score(Asked.of(log, learners, profiles))
 
     names = [source.name for source in sources]
-    examples = collect_examples({source.name: scorer(source) for source in sources}, split, seed=seed)
+    scorers = {source.name: scorer(source.score) for source in sources}
+    for source in sources:
+        if isinstance(source, RelevanceSource) and source.unmet is not None:
+            scorers[source.name + AS_NEW] = scorer(source.score_as_new)
+    examples = collect_examples(scorers, split, seed=seed)
     folds = fit_mix_folds(examples)
     known = chosen_by_somebody(split.train)
     sample = split.sample(MAX_LEARNERS, seed=seed)
-    ranked = {name: np.full((len(sample), K), -1, dtype=np.int32) for name in (BLEND, *names)}
+    ranked = {name: np.full((len(sample), max(ks)), -1, dtype=np.int32) for name in (BLEND, *names)}
     step = batch_size(split.train.n_resources)
     histories = sample.histories()
     for begin in range(0, len(sample), step):
@@ -139,8 +160,10 @@ def evaluate(
             theirs = {name: scores[inside] for name, scores in raw.items()}
             blended[inside] = folds[part].combine(theirs, lengths[inside], known)
         for name, scores in (*raw.items(), (BLEND, blended)):
-            ranked[name][rows], _ = rank_top_k(scores, K, seen)
-    return _measure(ranked, sample, fit_mix(examples))
+            ranked[name][rows], _ = rank_top_k(scores, max(ks), seen)
+    found = report(sample, ranked, ks=ks, reference=BLEND, vectors=texts)
+    per_learner = {name: ndcg(*relevance_hits(lists, sample.relevant), K) for name, lists in ranked.items()}
+    return Evaluation(fit_mix(examples), found, sample.learners, per_learner)
 
 
 def chosen_by_somebody(log: InteractionLog) -> NDArray[np.bool_]:
@@ -149,34 +172,40 @@ def chosen_by_somebody(log: InteractionLog) -> NDArray[np.bool_]:
     return marked
 
 
-def _measure(ranked: Mapping[str, NDArray[np.int32]], split: Split, mix: Mix) -> Evaluation:
-    table: list[dict[str, Any]] = []
-    ndcg = {}
-    segments: dict[str, dict[str, Any]] = {}
-    groups = history_segments(split.train.lengths[split.learners])
-    for name, lists in ranked.items():
-        found = metrics.accuracy(lists, split.relevant, (K,))
-        ndcg[name] = found[f"NDCG@{K}"]
-        interval = bootstrap_mean(ndcg[name])
-        table.append(
+def numbers(found: EvaluationReport) -> dict[str, Any]:
+    """Return a report as JSON can hold it, in the form in which versions keep it.
+
+    Returns:
+        "ndcg": of the blend; "table": one row for each source and the blend, best first, with "source", metrics of
+        accuracy and of lists, and "intervals" (metric → low, high); "segments": history length → NDCG of each and
+        "learners"; "resources": the same by how many had chosen what was held out, "0" for new resources.
+    """
+    of_blend = {method.name: method for method in found.methods}.get(BLEND)
+    return {
+        "ndcg": None if of_blend is None else _number(of_blend.accuracy[HEADLINE].mean),
+        "k": K,
+        "split": found.scheme,
+        "learners": found.n_learners,
+        "table": [
             {
-                "source": name,
-                **{metric: _number(metrics.mean(values)) for metric, values in found.items()},
-                "low": _number(interval.low),
-                "high": _number(interval.high),
-                "coverage": _number(metrics.catalogue_coverage(lists, split.train.n_resources)),
-                "Gini": _number(metrics.gini(lists, split.train.n_resources)),
+                "source": method.name,
+                **{name: _number(value.mean) for name, value in method.accuracy.items()},
+                **{name: _number(value) for name, value in method.lists.items()},
+                "intervals": {name: [_number(v.low), _number(v.high)] for name, v in method.accuracy.items()},
             }
-        )
-        for label, (value, count) in zip(
-            segment_names(), segment_means(ndcg[name], groups, len(segment_names())), strict=True
-        ):
-            segments.setdefault(label, {"learners": count})[name] = _number(value)
-    table.sort(key=lambda row: -(row[f"NDCG@{K}"] or 0.0))
-    differences = {
-        name: paired_difference(ndcg[BLEND], ndcg[name]) for name in ranked if name != BLEND and name not in NO_BASELINE
+            for method in found.methods
+        ],
+        "segments": _by_segment({method.name: method.segments for method in found.methods}),
+        "resources": _by_segment({method.name: method.resources for method in found.methods}),
     }
-    return Evaluation(mix, len(split), table, segments, split.learners, ndcg, differences)
+
+
+def _by_segment(of_methods: Mapping[str, Mapping[str, tuple[float, int]]]) -> dict[str, dict[str, Any]]:
+    turned: dict[str, dict[str, Any]] = {}
+    for name, segments in of_methods.items():
+        for label, (value, count) in segments.items():
+            turned.setdefault(label, {"learners": count})[name] = _number(value)
+    return turned
 
 
 def _number(value: float) -> float | None:

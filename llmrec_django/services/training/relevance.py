@@ -13,6 +13,7 @@ from llmrec_django.engine.relevance.item_features import Whitening
 from llmrec_django.services.training.sources import products, rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,8 +39,18 @@ class RelevanceSource:
     """R of the catalogue; float32 [N, D]."""
     added: Float32Matrix | None = None
     """R of resources that came after training, from their text; float32 [A, D]; their rows follow."""
+    unmet: Float32Matrix | None = None
+    """R that each resource would have if training had never met it; float32 [N, D]; right after training only."""
 
     def score(self, asked: Asked) -> Float32Matrix:
+        return products(self._states(asked), self.vectors, self.added)
+
+    def score_as_new(self, asked: Asked) -> Float32Matrix | None:
+        """Score as if training had never met any resource; None where that is not known any more."""
+        return None if self.unmet is None else products(self._states(asked), self.unmet, self.added)
+
+    def _states(self, asked: Asked) -> Float32Matrix:
+        """S(u); float32 [B, D]."""
         profiles = asked.profiles
         if profiles is not None and profiles.shape[1] != len(self.scorer.whitening.mean):
             profiles = None
@@ -48,8 +59,7 @@ class RelevanceSource:
         touched, places = np.unique(asked.log.resources, return_inverse=True)
         log = replace(asked.log, resources=places.astype(np.int32), n_resources=len(touched))
         read = rows_of(self.vectors, self.added, touched)
-        states = self.scorer.learner_vectors(log, learners, read, profiles=profiles)
-        return products(states, self.vectors, self.added)
+        return self.scorer.learner_vectors(log, learners, read, profiles=profiles)
 
     def extended(self, text_vectors: Float32Matrix) -> RelevanceSource:
         """Take in resources that came after training, by their text; float32 [A, V]."""
@@ -68,6 +78,7 @@ def train_relevance(
     texts: Float32Matrix | None,
     verbs: tuple[str, ...],
     *,
+    options: Mapping[str, Any] | None = None,
     profiles: Float32Matrix | None,
     seed: int,
     split: Split | None = None,
@@ -83,6 +94,7 @@ def train_relevance(
         log: What to learn from.
         texts: Text vectors of the catalogue; float32 [N, V]; None: there are none.
         verbs: Verb of each code.
+        options: Of `RelevanceConfig`; None: LLMREC["RELEVANCE"].
         profiles: Text vectors of the log's learners; float32 [U, V].
         seed: Of everything random.
         split: Train until its held-out interactions are predicted no better.
@@ -101,7 +113,7 @@ def train_relevance(
     from llmrec_django.engine.relevance.serve import open_scorer
     from llmrec_django.engine.relevance.train import Validation, fit
 
-    config = replace(RelevanceConfig.from_dict(dict(conf.RELEVANCE)), seed=seed)
+    config = replace(RelevanceConfig.from_dict(dict(conf.RELEVANCE if options is None else options)), seed=seed)
     if texts is None:
         texts = np.zeros((log.n_resources, NO_TEXT_SIZE), dtype=np.float32)
         profiles = None
@@ -129,9 +141,12 @@ def train_relevance(
     finally:
         if run_log is not None:
             run_log.close()
-    export_model(result.model.to("cpu"), whitening, folder, description={"verbs": list(verbs)})
+    model = result.model.to("cpu")
+    export_model(model, whitening, folder, description={"verbs": list(verbs)})
+    with torch.no_grad():
+        unmet = model.resource_vectors(own=torch.zeros(log.n_resources, dtype=torch.bool)).numpy()
     scorer = open_scorer(folder, threads=2)
-    return RelevanceSource(NAME, scorer, scorer.resource_matrix()), result.epochs
+    return RelevanceSource(NAME, scorer, scorer.resource_matrix(), unmet=unmet), result.epochs
 
 
 def open_relevance(folder: Path) -> RelevanceSource:

@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import tempfile
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from django.db import connections, router
 from django.utils import timezone
 
 from llmrec_django.conf import conf
 from llmrec_django.engine.cf.choose import choose
-from llmrec_django.engine.evaluation.splits import Split, leave_one_out
-from llmrec_django.exceptions import ArtifactError, LLMRecError
-from llmrec_django.models import ModelVersion, ResourceNeighbours
-from llmrec_django.services import artifacts, versions
+from llmrec_django.engine.evaluation.splits import Split, global_time, leave_one_out, time_of_share
+from llmrec_django.exceptions import LLMRecError
+from llmrec_django.models import ModelVersion
+from llmrec_django.services import versions
+from llmrec_django.services.reasons import Reason, explain
 from llmrec_django.services.spaces import active_space
+from llmrec_django.services.training.borrowed import NAME as BORROWED
+from llmrec_django.services.training.borrowed import BorrowedSource, fit_borrowed
 from llmrec_django.services.training.dataset import Dataset, load_dataset, profile_matrix, text_matrix
-from llmrec_django.services.training.evaluate import Evaluation, chosen_by_somebody, evaluate
+from llmrec_django.services.training.evaluate import Evaluation, K, evaluate
+from llmrec_django.services.training.lock import (
+    SCRATCH,
+    clear_broken_off,
+    fail,
+    only_run,
+    run_folder,
+)
 from llmrec_django.services.training.mix import Mix
 from llmrec_django.services.training.relevance import NAME as RELEVANCE
 from llmrec_django.services.training.relevance import train_relevance
-from llmrec_django.services.training.rival import compare
-from llmrec_django.services.training.sources import RECIPES, Material, NeighbourSource, Source
+from llmrec_django.services.training.rival import MARGIN, compare
+from llmrec_django.services.training.sources import RECIPES, Material, Source
+from llmrec_django.services.training.storing import store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from llmrec_django.models import VectorSpace
     from llmrec_django.types import Float32Matrix
 
 logger = logging.getLogger(__name__)
 
-TRAINING_LOCK = 1_818_063_220
-"""First half of our advisory lock's key; the second is the tenant."""
 TUNE_LEARNERS = 2000
-NEIGHBOUR_ROWS = 50
-"""Neighbours of each source stored in the table, for reasons and for people; scoring reads the files."""
-
-
-class TrainingBusyError(LLMRecError):
-    """Another process is training this tenant."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +64,7 @@ class _Run:
     tune_s: float
     checkpoints: Path
     configs: dict[str, Any] = field(default_factory=dict)
+    relevance: dict[str, Any] = field(default_factory=lambda: dict(conf.RELEVANCE))
     epochs: int = 0
 
     def describe(self) -> dict[str, Any]:
@@ -74,7 +75,7 @@ class _Run:
                 if value == float("inf"):
                     values[key] = None
         if self.epochs:
-            found[RELEVANCE] = {**dict(conf.RELEVANCE), "epochs": self.epochs}
+            found[RELEVANCE] = {**self.relevance, "epochs": self.epochs}
         return {"sources": found, "verbs": list(self.dataset.verbs)}
 
 
@@ -107,21 +108,16 @@ def train(
         TrainingBusyError: another process trains this tenant.
         LLMRecError: there is nothing to learn from.
     """
-    with _only_run(tenant):
-        ModelVersion.objects.filter(tenant=tenant, status=ModelVersion.Status.TRAINING).update(
-            status=ModelVersion.Status.FAILED, why="The run was broken off.", finished_at=timezone.now()
-        )
+    with only_run(tenant):
+        clear_broken_off(tenant)
         version = ModelVersion.objects.create(tenant=tenant, seed=seed)
         try:
             run = _prepare(tenant, seed, sources, tune_s, say, progress)
             _describe(version, run)
             _train(version, run)
         except BaseException as exc:
-            ModelVersion.objects.filter(pk=version.pk, status=ModelVersion.Status.TRAINING).update(
-                status=ModelVersion.Status.FAILED,
-                why=str(exc) if isinstance(exc, LLMRecError) else f"{type(exc).__name__}: {exc}"[:2000],
-                finished_at=timezone.now(),
-            )
+            error = str(exc) if isinstance(exc, LLMRecError) else f"{type(exc).__name__}: {exc}"[:2000]
+            fail(version, Reason("failed", {"error": error}))
             raise
     version.refresh_from_db()
     return version
@@ -130,29 +126,40 @@ def train(
 def evaluate_now(
     tenant: str,
     *,
+    share: float | None = None,
+    ks: Sequence[int] = (K,),
     seed: int = 0,
     sources: Sequence[str] = (),
     tune_s: float | None = None,
     say: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> Evaluation:
-    """Fit on all but each learner's last resource and measure; nothing is stored, nothing starts to serve.
+    """Fit on one part and measure on the rest, as training does; nothing is stored, nothing starts to serve.
 
-    Args and errors as of `train`.
+    Args:
+        tenant: Whose interactions.
+        share: Hold out everything in the last share of the interactions, in (0, 1), by the calendar; None: each
+            learner's last resource, as the champion gate does.
+        ks: Lengths of lists to score.
+        seed: See `train`; so `sources`, `tune_s`, `say` and `progress`.
+
+    Raises:
+        LLMRecError: there is nothing to learn from or to ask for, or no clock to split by.
     """
     run = _prepare(tenant, seed, sources, tune_s, say, progress)
+    split = _held_out(run) if share is None else _later(run, share)
     with tempfile.TemporaryDirectory() as folder:
-        return _evaluate(run, _held_out(run), Path(folder))
+        return _evaluate(run, split, Path(folder), tuple(sorted({K, *ks})))[0]
 
 
 def _prepare(
     tenant: str, seed: int, sources: Sequence[str], tune_s: float | None, say: Callable[[str], None], progress: bool
 ) -> _Run:
     names = tuple(sources or conf.TRAIN_SOURCES)
-    unknown = [name for name in names if name not in RECIPES and name != RELEVANCE]
+    unknown = [name for name in names if name not in RECIPES and name not in (RELEVANCE, BORROWED)]
     if unknown:
         raise LLMRecError(
-            f"Cannot train {unknown[0]!r}. Known sources are {', '.join([RELEVANCE, *RECIPES])}. Correct the name."
+            f"Cannot train {unknown[0]!r}. Known sources are {', '.join([RELEVANCE, *RECIPES, BORROWED])}. Correct the name."
         )
     dataset = load_dataset(tenant)
     if not len(dataset.log.positive()):
@@ -162,7 +169,6 @@ def _prepare(
     log = dataset.log
     say(f"{len(log):,} interactions of {log.n_learners:,} learners with {log.n_resources:,} resources.")
     space = active_space()
-    key = hashlib.sha256(tenant.encode()).hexdigest()[:16]
     return _Run(
         dataset=dataset,
         space=space,
@@ -173,7 +179,7 @@ def _prepare(
         say=say,
         progress=progress,
         tune_s=float(conf.TUNE_S if tune_s is None else tune_s),
-        checkpoints=artifacts.root() / "checkpoints" / key,
+        checkpoints=run_folder(tenant),
     )
 
 
@@ -186,36 +192,101 @@ def _describe(version: ModelVersion, run: _Run) -> None:
 
 
 def _train(version: ModelVersion, run: _Run) -> None:
-    with tempfile.TemporaryDirectory() as held_out, tempfile.TemporaryDirectory() as final:
+    run.checkpoints.mkdir(parents=True, exist_ok=True)
+    scratch = partial(tempfile.TemporaryDirectory, dir=run.checkpoints, prefix=SCRATCH)
+    with scratch() as held_out, scratch() as final:
         split = _held_out(run)
-        evaluation = _evaluate(run, split, Path(held_out))
+        evaluation, sources = _evaluate(run, split, Path(held_out))
         version.metrics, version.config = evaluation.to_dict(), run.describe()
         wins, why = evaluation.verdict()
         active = versions.active_version(version.tenant)
         if wins and active is not None:
-            wins, rival = _against(active, run, split, evaluation)
-            why = f"{why} {rival}".strip()
-        run.say(why)
-        version.why = why
+            run, evaluation, wins, against = _against(active, run, split, evaluation, sources)
+            version.metrics, version.config = evaluation.to_dict(), run.describe()
+            why += against
+        explain(version, why)
+        run.say(version.why)
         if not wins:
             version.status, version.finished_at = ModelVersion.Status.REJECTED, timezone.now()
             version.save()
             _serve_baseline(version, run, evaluation, Path(final))
             return
         run.say("Learning once more, from everything.")
+        sources.clear()  # they take as much memory as the next ones
         sources = _fit(run, run.dataset.log, Path(final))
-        _store(version, run, sources, evaluation.mix, Path(final))
+        store(version, run.dataset, run.texts, sources, evaluation.mix, Path(final))
     versions.activate(version)
     run.say(f"{version} serves now.")
 
 
-def _against(active: ModelVersion, run: _Run, split: Split, evaluation: Evaluation) -> tuple[bool, str]:
-    """Return whether the new version may take the place of the active one, and why."""
-    try:
-        comparison = compare(active, run.dataset, split, evaluation, run.profiles)
-    except ArtifactError as exc:
-        return True, f"The active version cannot be compared with: {exc}"
-    return comparison.holds, comparison.text
+def _against(
+    active: ModelVersion, run: _Run, split: Split, evaluation: Evaluation, sources: Sequence[Source]
+) -> tuple[_Run, Evaluation, bool, list[Reason]]:
+    """Compare with the active version.
+
+    Returns:
+        What to learn once more from everything, what was measured of it, whether it may serve, and why.
+    """
+    theirs = _like(active, run)
+    profiles = run.profiles if run.space is not None and active.source_space_id == run.space.pk else None
+    comparison = compare(
+        active, run.dataset, split, evaluation, profiles, lambda: _evaluate_like(theirs, run, split, sources)
+    )
+    if comparison.holds:
+        return run, evaluation, True, comparison.reasons
+    values = {"version": active.pk, "margin": round(100 * MARGIN)}
+    wins, why = comparison.keep.verdict() if comparison.keep is not None else (False, [])
+    if comparison.keep is None or not wins:
+        return run, evaluation, False, [*comparison.reasons, Reason("worse_than_active", values)]
+    return theirs, comparison.keep, True, [*comparison.reasons, Reason("keeps_configuration", values), *why]
+
+
+def _like(active: ModelVersion, run: _Run) -> _Run:
+    """Return the run that fits what the active version is made of, as it was configured."""
+    configs: dict[str, Any] = {}
+    relevance: dict[str, Any] = {}
+    for name, values in active.config.get("sources", {}).items():
+        if name == RELEVANCE:
+            relevance = {key: value for key, value in values.items() if key != "epochs"}
+        elif name in RECIPES:
+            configs[name] = _configured(RECIPES[name].start, values)
+    names = tuple(name for name in active.config.get("sources", {}) if name == RELEVANCE or name in configs)
+    return replace(run, names=names, configs=configs, relevance=relevance, epochs=0)
+
+
+def _configured(start: Any, values: dict[str, Any]) -> Any:
+    """Rebuild a source's configuration from `_Run.describe`; what another release called otherwise is as it starts."""
+    if start is None:
+        return None
+    known = {field.name for field in fields(start)}
+    return replace(
+        start, **{name: float("inf") if value is None else value for name, value in values.items() if name in known}
+    )
+
+
+def _evaluate_like(theirs: _Run, ours: _Run, split: Split, sources: Sequence[Source]) -> Evaluation | None:
+    """Measure what `theirs` fits on the same split; None where that is the same as what was fitted.
+
+    A source that both configure alike is not fitted again: a relevance model takes long.
+    """
+
+    def alike(name: str) -> bool:
+        if name == RELEVANCE:
+            return RELEVANCE in ours.names and theirs.relevance == ours.relevance
+        return name in ours.configs and name in theirs.configs and ours.configs[name] == theirs.configs[name]
+
+    same = [name for name in theirs.names if alike(name)]
+    if set(same) == set(theirs.names) == set(ours.names):
+        return None
+    theirs.say("Training the configuration of the active version on the same part.")
+    kept = [source for source in sources if source.name in same]
+    if RELEVANCE in same:
+        theirs.epochs = ours.epochs
+    others = replace(theirs, names=tuple(name for name in theirs.names if name not in same))
+    with tempfile.TemporaryDirectory() as folder:
+        fitted = [*kept, *_fit(others, split.train, Path(folder), split, part="rival")]
+        theirs.epochs = theirs.epochs or others.epochs
+        return evaluate(fitted, split, profiles=theirs.profiles, texts=theirs.texts, seed=theirs.seed)
 
 
 def _held_out(run: _Run) -> Split:
@@ -228,12 +299,32 @@ def _held_out(run: _Run) -> Split:
     return split
 
 
-def _evaluate(run: _Run, split: Split, folder: Path) -> Evaluation:
+def _later(run: _Run, share: float) -> Split:
+    """Hold out what happened in the last share of the interactions."""
+    log = run.dataset.log
+    try:
+        split = global_time(log, time_of_share(log, share))
+    except ValueError as exc:
+        raise LLMRecError(f"Cannot evaluate tenant {run.dataset.tenant!r}. {exc}") from exc
+    if not len(split) or not len(split.train.positive()):
+        raise LLMRecError(
+            f"Cannot evaluate tenant {run.dataset.tenant!r}. Nothing happened before, or nothing new in, the last "
+            f"{share:.0%} of its interactions. Hold out another share, or each learner's last resource."
+        )
+    return split
+
+
+def _evaluate(run: _Run, split: Split, folder: Path, ks: Sequence[int] = (K,)) -> tuple[Evaluation, list[Source]]:
     if run.tune_s > 0:
         _choose(run, split)
     sources = _fit(run, split.train, folder, split)
-    run.say(f"Measuring {len(sources)} sources on {len(split):,} held-out interactions.")
-    return evaluate(sources, split, profiles=run.profiles, seed=run.seed)
+    if not sources:
+        raise LLMRecError(
+            f"Cannot train tenant {run.dataset.tenant!r}. There is nothing for any of {', '.join(run.names)}. Add "
+            "sources to LLMREC['TRAIN_SOURCES']."
+        )
+    run.say(f"Measuring {len(sources)} sources on what is held out of {len(split):,} learners.")
+    return evaluate(sources, split, profiles=run.profiles, texts=run.texts, ks=ks, seed=run.seed), sources
 
 
 def _choose(run: _Run, split: Split) -> None:
@@ -262,20 +353,24 @@ def _choose(run: _Run, split: Split) -> None:
         run.say(f"{name}: {len(choice.trials)} configurations tried, NDCG@10 {choice.score:.4f}.")
 
 
-def _fit(run: _Run, log: Any, folder: Path, split: Split | None = None) -> list[Source]:
-    """Fit every source; with a split the relevance model finds how long to train, without it trains that long."""
+def _fit(run: _Run, log: Any, folder: Path, split: Split | None = None, part: str = "") -> list[Source]:
+    """Fit every source; with a split the relevance model finds how long to train, without it trains that long.
+
+    `part` names the relevance model's checkpoint, from which a killed run goes on.
+    """
     material = Material(log.cap_learner_weight(conf.LEARNER_WEIGHT_LIMIT), run.texts)
     fitted: list[Source] = []
     for name in run.names:
         if name == RELEVANCE:
             run.say("relevance: training.")
             run.checkpoints.mkdir(parents=True, exist_ok=True)
-            part = "choose" if split is not None else "refit"
+            part = part or ("choose" if split is not None else "refit")
             source, epochs = train_relevance(
                 folder / RELEVANCE,
                 log,
                 run.texts,
                 run.dataset.verbs,
+                options=run.relevance,
                 profiles=run.profiles,
                 seed=run.seed,
                 split=split,
@@ -287,58 +382,17 @@ def _fit(run: _Run, log: Any, folder: Path, split: Split | None = None) -> list[
             run.epochs = epochs
             fitted.append(source)
             continue
-        recipe = RECIPES[name]
-        config = run.configs.setdefault(name, recipe.start)
-        found = recipe.fit(name, material, config)
+        found: Source | None
+        if name == BORROWED:
+            found = fit_borrowed(material, fitted)
+        else:
+            recipe = RECIPES[name]
+            found = recipe.fit(name, material, run.configs.setdefault(name, recipe.start))
         if found is None:
             run.say(f"{name}: left out, there is nothing for it or the catalogue is too large.")
         else:
             fitted.append(found)
     return fitted
-
-
-def _store(version: ModelVersion, run: _Run, sources: Sequence[Source], mix: Mix, folder: Path) -> None:
-    """Write the files of a version, hand them to the storage, and keep the neighbours in the table."""
-    np.save(folder / "resource_ids.npy", run.dataset.resource_ids)
-    np.save(folder / "known.npy", chosen_by_somebody(run.dataset.log))
-    for source in sources:
-        for name, array in source.to_arrays().items():
-            np.save(folder / f"{source.name}.{name}.npy", np.ascontiguousarray(array))
-    manifest = {
-        "format": 1,
-        "mix": mix.to_dict(),
-        "sources": {source.name: type(source).__name__ for source in sources},
-        "verbs": list(run.dataset.verbs),
-    }
-    (folder / "version.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    version.artifact, version.digest = artifacts.store(version.run_id, folder)
-    version.status, version.finished_at = ModelVersion.Status.CANDIDATE, timezone.now()
-    version.save()
-    for source in sources:
-        if isinstance(source, NeighbourSource):
-            _store_neighbours(version, run.dataset, source)
-
-
-def _store_neighbours(version: ModelVersion, dataset: Dataset, source: NeighbourSource) -> None:
-    ids, weights = source.ids[:, :NEIGHBOUR_ROWS], source.weights[:, :NEIGHBOUR_ROWS]
-    held = ids >= 0
-    rows = []
-    for row in np.nonzero(held.any(axis=1))[0]:
-        kept = held[row]
-        neighbours = dataset.resource_ids[ids[row][kept]].astype("<i8").tobytes()
-        rows.append((int(dataset.resource_ids[row]), neighbours, weights[row][kept].astype("<f4").tobytes()))
-    table, resources = ResourceNeighbours._meta.db_table, "llmrec_django_resource"
-    with connections[router.db_for_write(ResourceNeighbours)].cursor() as cursor:
-        for begin in range(0, len(rows), 2000):
-            page = rows[begin : begin + 2000]
-            # The join skips resources deleted since the data were read.
-            cursor.execute(
-                f"INSERT INTO {table} (version_id, resource_id, source, neighbour_ids, weights) "
-                f"SELECT {int(version.pk)}, r.id, %s, n.ids, n.weights "
-                f"FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[]) AS n(id, ids, weights) "
-                f"JOIN {resources} r ON r.id = n.id ON CONFLICT DO NOTHING",
-                [source.name, [pk for pk, _, _ in page], [i for _, i, _ in page], [w for _, _, w in page]],
-            )
 
 
 def _serve_baseline(rejected: ModelVersion, run: _Run, evaluation: Evaluation, folder: Path) -> None:
@@ -350,35 +404,10 @@ def _serve_baseline(rejected: ModelVersion, run: _Run, evaluation: Evaluation, f
     sources = _fit(run, run.dataset.log, folder)
     version = ModelVersion.objects.create(tenant=rejected.tenant, seed=run.seed)
     _describe(version, run)
-    version.metrics = rejected.metrics
+    ndcg = float(np.mean(evaluation.ndcg[best]))
+    version.metrics = {**rejected.metrics, "ndcg": ndcg, "serves": best}
     version.config = {"sources": {best: run.describe()["sources"].get(best, {})}, "verbs": list(run.dataset.verbs)}
-    version.why = f"Version {rejected.pk} was rejected; of the baselines {best} is the best on the same interactions."
-    _store(version, run, sources, Mix.of_one(best), folder)
+    explain(version, [Reason("baseline_serves", {"version": rejected.pk, "baseline": best})])
+    store(version, run.dataset, run.texts, sources, Mix.of_one(best), folder)
     versions.activate(version)
     run.say(f"The best baseline, {best}, serves as {version}.")
-
-
-@contextmanager
-def _only_run(tenant: str) -> Iterator[None]:
-    """Hold the lock of a tenant's training; it goes with the connection, so a killed run leaves none behind.
-
-    Raises:
-        TrainingBusyError: somebody else holds it.
-    """
-    connection = connections[router.db_for_write(ModelVersion)]
-    take, give = "pg_try_advisory_lock", "pg_advisory_unlock"
-    if connection.in_atomic_block:
-        take, give = "pg_try_advisory_xact_lock", ""
-    key: list[Any] = [TRAINING_LOCK, tenant]
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {take}(%s, hashtext(%s))", key)
-        if not cursor.fetchone()[0]:
-            raise TrainingBusyError(
-                f"Cannot train tenant {tenant!r}. Another process is training it. Wait until it has ended."
-            )
-    try:
-        yield
-    finally:
-        if give:
-            with connection.cursor() as cursor:
-                cursor.execute(f"SELECT {give}(%s, hashtext(%s))", key)

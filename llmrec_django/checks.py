@@ -63,6 +63,33 @@ def is_retention(value: Any) -> bool:
     return is_map(value, lambda days: days is None or (is_number(days) and days >= 0)) and set(value) <= set(known)
 
 
+def is_screen(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) <= set(DEFAULTS["SCREEN"])
+        and isinstance(value.get("ENABLED", True), bool)
+        and value.get("UNSCREENED", "allow") in ("allow", "hold")
+        and is_list_of_text(value.get("IGNORE", ()))
+        and OPTIONAL_TEXT[0](value.get("CLASSIFIER"))
+        and is_text(value.get("CLASSIFIER_VERSION", "1"))
+    )
+
+
+def is_writer(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) <= set(DEFAULTS["WRITER"])
+        and OPTIONAL_TEXT[0](value.get("BACKEND"))
+        and is_map(value.get("OPTIONS", {}), lambda entry: True)
+        and is_list_of_text(value.get("WRITES", ()))
+        and set(value.get("WRITES", ())) <= set(DEFAULTS["WRITER"]["WRITES"])
+        and all(is_count(value.get(name, 0)) for name in ("CALLS_PER_HOUR", "CALLS_PER_DAY"))
+        and is_positive(value.get("ATTEMPTS", 1))
+        and is_number(value.get("PAUSE_S", 1))
+        and value.get("PAUSE_S", 1) > 0
+    )
+
+
 FLAG = (lambda value: isinstance(value, bool), "True or False")
 POSITIVE = (is_positive, "a whole number of at least 1")
 COUNT = (is_count, "a whole number of at least 0")
@@ -117,6 +144,8 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "POPULAR_DAYS": POSITIVE,
     "POPULAR_CACHE_S": COUNT,
     "LANGUAGES": (lambda value: value is None or is_list_of_text(value), "a list of language tags or None"),
+    "SCREEN": (is_screen, f"a dict of any of {', '.join(DEFAULTS['SCREEN'])}, as docs/safety.md says"),
+    "WRITER": (is_writer, f"a dict of any of {', '.join(DEFAULTS['WRITER'])}, as docs/writer.md says"),
     "VISITOR_COOKIE": OPTIONAL_TEXT,
     "API_AUTHENTICATION": (
         lambda value: value is None or isinstance(value, list | tuple),

@@ -180,6 +180,28 @@ DEFAULTS: dict[str, Any] = {
     "POPULAR_CACHE_S": 300,
     # Languages of resources a learner is offered when their profile names none; None: all.
     "LANGUAGES": None,
+    # Safety screen of resource texts. ENABLED: look at what is new or changed. UNSCREENED: "allow" shows a resource
+    # until it was looked at, "hold" only afterwards. IGNORE: names of rules that do not count here. CLASSIFIER: dotted
+    # path of a callable that looks at what the rules let pass; change CLASSIFIER_VERSION to look at everything again.
+    "SCREEN": {
+        "ENABLED": True,
+        "UNSCREENED": "allow",
+        "IGNORE": (),
+        "CLASSIFIER": None,
+        "CLASSIFIER_VERSION": "1",
+    },
+    # Language model that words reasons and summaries and reads goals; BACKEND None: templates and rules do it alone.
+    # WRITES: for what it is asked. CALLS_PER_HOUR, CALLS_PER_DAY: of each tenant. ATTEMPTS: for one text. PAUSE_S: how
+    # long nobody asks a service that is down, doubled up to an hour.
+    "WRITER": {
+        "BACKEND": None,
+        "OPTIONS": {},
+        "WRITES": ("reason", "summary", "goal"),
+        "CALLS_PER_HOUR": 500,
+        "CALLS_PER_DAY": 5000,
+        "ATTEMPTS": 2,
+        "PAUSE_S": 60,
+    },
     # Cookie that names an anonymous visitor; None: anonymous visitors are not remembered.
     "VISITOR_COOKIE": None,
     # Authentication classes of the REST API, dotted paths; None: the host's DRF defaults. Everything else
@@ -225,7 +247,7 @@ class LLMRecSettings:
             return _import(name, value)
         if name == "VERBS":
             return _verbs(value)
-        if name in ("VERB_ALIASES", "QUEUES", "RETENTION_DAYS", "API_THROTTLES"):
+        if name in ("VERB_ALIASES", "QUEUES", "RETENTION_DAYS", "API_THROTTLES", "SCREEN", "WRITER"):
             return {**DEFAULTS[name], **(value or {})}
         return value
 

@@ -3,6 +3,8 @@ from llmrec_django.models.learner import Interaction, LearnerProfile
 from llmrec_django.models.lists import RecommendationItem, RecommendationList
 from llmrec_django.models.placement import Placement
 from llmrec_django.models.resource import Competency, Prerequisite, Resource, ResourceCompetency
+from llmrec_django.models.screening import ResourceScreening, ScreeningReview
+from llmrec_django.models.texts import GoalDraft, WriterUsage, WrittenText
 from llmrec_django.models.vectors import EmbeddingClaim, ProfileVector, ResourceVector, VectorSpace
 from llmrec_django.models.versions import EvaluationRecord, ModelVersion, ResourceNeighbours
 
@@ -12,6 +14,7 @@ __all__ = [
     "EvaluationRecord",
     "Experiment",
     "ExperimentArm",
+    "GoalDraft",
     "Interaction",
     "LearnerProfile",
     "ModelVersion",
@@ -23,6 +26,10 @@ __all__ = [
     "Resource",
     "ResourceCompetency",
     "ResourceNeighbours",
+    "ResourceScreening",
     "ResourceVector",
+    "ScreeningReview",
     "VectorSpace",
+    "WriterUsage",
+    "WrittenText",
 ]

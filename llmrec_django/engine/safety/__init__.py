@@ -1,5 +1,4 @@
 """Hostile text: what nobody sees in it, and what it says to a language model instead of to a learner."""
 
-from llmrec_django.engine.safety.screen import RULES_ID, Finding, TextFields, screen_fields, screen_text
-
-__all__ = ["RULES_ID", "Finding", "TextFields", "screen_fields", "screen_text"]
+RULES_ID = "rules/1"
+"""Changes with every change of the rules, so that what passed the old ones is looked at again."""

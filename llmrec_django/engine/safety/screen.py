@@ -15,9 +15,6 @@ from llmrec_django.engine.safety.patterns import ACTIVE_RULES, CHINESE_RULES, EN
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RULES_ID = "rules/1"
-"""Changes with every change of the rules, so that what passed the old ones is looked at again."""
-
 TextFields = Mapping[str, str]
 """Field name → its text: "title", "description", "keywords", "body", "translations.zh-hans.title" …"""
 

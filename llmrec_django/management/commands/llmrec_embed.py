@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from llmrec_django.exceptions import LLMRecError
-from llmrec_django.services import embedding, nudge, spaces
+from llmrec_django.services import embedding, nudge, screening, spaces
 from llmrec_django.services.embedding import EmbedReport
 from llmrec_django.services.encoders import document_encoder, export_query_encoder
 
@@ -59,6 +59,7 @@ class Command(BaseCommand):
     def _embed(self, limit: int | None, verbosity: int) -> None:
         began = time.monotonic()
         progress = self._progress(began) if verbosity > 0 else None
+        screening.screen_pending()
         report = embedding.embed_pending(limit=limit, on_progress=progress)
         if progress and report.done and sys.stdout.isatty():
             self.stdout.write("")

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmrec_django.engine.safety import screen_fields, screen_text
 from llmrec_django.engine.safety.hidden import as_han, as_words, fold, is_invisible, show_hidden
 from llmrec_django.engine.safety.phrases import character_pattern, word_pattern
+from llmrec_django.engine.safety.screen import screen_fields, screen_text
 from tests.engine.safety.texts import HONEST, HOSTILE
 
 CASES = [(rule, text) for rule, texts in HOSTILE.items() for text in texts]

@@ -20,8 +20,8 @@ from llmrec_django.models import ModelVersion
 from llmrec_django.services import versions
 from llmrec_django.services.reasons import Reason, explain
 from llmrec_django.services.spaces import active_space
+from llmrec_django.services.training.borrowed import BASE, fit_borrowed
 from llmrec_django.services.training.borrowed import NAME as BORROWED
-from llmrec_django.services.training.borrowed import BorrowedSource, fit_borrowed
 from llmrec_django.services.training.dataset import Dataset, load_dataset, profile_matrix, text_matrix
 from llmrec_django.services.training.evaluate import Evaluation, K, evaluate
 from llmrec_django.services.training.lock import (
@@ -159,7 +159,8 @@ def _prepare(
     unknown = [name for name in names if name not in RECIPES and name not in (RELEVANCE, BORROWED)]
     if unknown:
         raise LLMRecError(
-            f"Cannot train {unknown[0]!r}. Known sources are {', '.join([RELEVANCE, *RECIPES, BORROWED])}. Correct the name."
+            f"Cannot train {unknown[0]!r}. Known sources are {', '.join([RELEVANCE, *RECIPES, BORROWED])}. "
+            "Correct the name."
         )
     dataset = load_dataset(tenant)
     if not len(dataset.log.positive()):
@@ -245,12 +246,13 @@ def _like(active: ModelVersion, run: _Run) -> _Run:
     """Return the run that fits what the active version is made of, as it was configured."""
     configs: dict[str, Any] = {}
     relevance: dict[str, Any] = {}
-    for name, values in active.config.get("sources", {}).items():
+    stored = active.config.get("sources", {})
+    names = tuple(name for name in (RELEVANCE, *RECIPES, BORROWED) if name in stored)  # JSON keeps no order
+    for name in names:
         if name == RELEVANCE:
-            relevance = {key: value for key, value in values.items() if key != "epochs"}
-        elif name in RECIPES:
-            configs[name] = _configured(RECIPES[name].start, values)
-    names = tuple(name for name in active.config.get("sources", {}) if name == RELEVANCE or name in configs)
+            relevance = {key: value for key, value in stored[name].items() if key != "epochs"}
+        else:
+            configs[name] = _configured(RECIPES[name].start, stored[name]) if name in RECIPES else None
     return replace(run, names=names, configs=configs, relevance=relevance, epochs=0)
 
 
@@ -273,6 +275,8 @@ def _evaluate_like(theirs: _Run, ours: _Run, split: Split, sources: Sequence[Sou
     def alike(name: str) -> bool:
         if name == RELEVANCE:
             return RELEVANCE in ours.names and theirs.relevance == ours.relevance
+        if name == BORROWED and not alike(BASE):
+            return False
         return name in ours.configs and name in theirs.configs and ours.configs[name] == theirs.configs[name]
 
     same = [name for name in theirs.names if alike(name)]
@@ -284,7 +288,7 @@ def _evaluate_like(theirs: _Run, ours: _Run, split: Split, sources: Sequence[Sou
         theirs.epochs = ours.epochs
     others = replace(theirs, names=tuple(name for name in theirs.names if name not in same))
     with tempfile.TemporaryDirectory() as folder:
-        fitted = [*kept, *_fit(others, split.train, Path(folder), split, part="rival")]
+        fitted = _fit(others, split.train, Path(folder), split, part="rival", kept=kept)
         theirs.epochs = theirs.epochs or others.epochs
         return evaluate(fitted, split, profiles=theirs.profiles, texts=theirs.texts, seed=theirs.seed)
 
@@ -353,13 +357,15 @@ def _choose(run: _Run, split: Split) -> None:
         run.say(f"{name}: {len(choice.trials)} configurations tried, NDCG@10 {choice.score:.4f}.")
 
 
-def _fit(run: _Run, log: Any, folder: Path, split: Split | None = None, part: str = "") -> list[Source]:
+def _fit(
+    run: _Run, log: Any, folder: Path, split: Split | None = None, part: str = "", kept: Sequence[Source] = ()
+) -> list[Source]:
     """Fit every source; with a split the relevance model finds how long to train, without it trains that long.
 
-    `part` names the relevance model's checkpoint, from which a killed run goes on.
+    `part` names the relevance model's checkpoint, from which a killed run goes on; `kept` are there already.
     """
     material = Material(log.cap_learner_weight(conf.LEARNER_WEIGHT_LIMIT), run.texts)
-    fitted: list[Source] = []
+    fitted = list(kept)
     for name in run.names:
         if name == RELEVANCE:
             run.say("relevance: training.")
@@ -384,6 +390,7 @@ def _fit(run: _Run, log: Any, folder: Path, split: Split | None = None, part: st
             continue
         found: Source | None
         if name == BORROWED:
+            run.configs.setdefault(name, None)
             found = fit_borrowed(material, fitted)
         else:
             recipe = RECIPES[name]

@@ -13,6 +13,14 @@ class EncoderUnavailable(EncoderError):
     """An encoder cannot be reached or loaded right now; trying again later may help."""
 
 
+class WriterError(LLMRecError):
+    """A language model gave no usable answer to this prompt; asking the same again will hardly help."""
+
+
+class WriterUnavailable(WriterError):
+    """A language model cannot be reached or loaded right now; trying again later may help."""
+
+
 class DimensionMismatch(EncoderError):
     """Vectors do not have the number of dimensions their space declares."""
 
@@ -23,6 +31,14 @@ class MissingDependency(LLMRecError):
 
 class UnknownResource(LLMRecError):
     """No resource has the given key in this tenant; `field` names where the key was given."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownList(LLMRecError):
+    """This learner was never given a list with this id; `field` names where the id was given."""
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)

@@ -17,7 +17,6 @@ from llmrec_django.exceptions import EncoderError, EncoderUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LARGEST_ANSWER = 256 << 20
 _HEALING = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 """Statuses that go away by themselves."""
 _ABOUT_THE_TEXTS = frozenset({400, 413, 422})
@@ -41,15 +40,19 @@ class JsonService:
 
     Args:
         url: http or https, without user name and password.
+        purpose: What errors say that could not be done.
+        largest_answer: A longer answer is not read to its end; bytes.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, purpose: str = "embed with", largest_answer: int = 256 << 20) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"base_url must be an http or https address, not {url!r}")
         if parts.username or parts.password:
             raise ValueError("base_url must not hold a user name or password; give api_key_env instead")
         self.url = url
+        self.cannot = f"Cannot {purpose} {url!r}."
+        self._largest_answer = largest_answer
         self.host = parts.hostname
         self.is_secure = parts.scheme == "https"
         self._port = parts.port
@@ -71,20 +74,18 @@ class JsonService:
             status, kind, retry_after, answer = self._exchange(data, headers, deadline)
         except TimeoutError as exc:
             self.close()
-            raise ServiceBusy(f"Cannot embed with {self.url!r}. No answer within {timeout_s:g} s.") from exc
+            raise ServiceBusy(f"{self.cannot} No answer within {timeout_s:g} s.") from exc
         except (OSError, http.client.HTTPException) as exc:
             self.close()
-            raise ServiceBusy(
-                f"Cannot embed with {self.url!r}. {type(exc).__name__}: {exc}. Check that the service runs."
-            ) from exc
+            raise ServiceBusy(f"{self.cannot} {type(exc).__name__}: {exc}. Check that the service runs.") from exc
         if status != 200:
             self._refuse(status, answer, retry_after)
         try:
             return json.loads(answer)
         except ValueError as exc:
             raise EncoderUnavailable(
-                f"Cannot embed with {self.url!r}. The answer is no JSON but {kind or 'of no type'}. "
-                "Check that the address is that of an embeddings service."
+                f"{self.cannot} The answer is no JSON but {kind or 'of no type'}. "
+                "Check that the address is that of such a service."
             ) from exc
 
     def close(self) -> None:
@@ -115,9 +116,9 @@ class JsonService:
         while chunk := response.read1(1 << 20):
             chunks.append(chunk)
             size += len(chunk)
-            if size > _LARGEST_ANSWER:
+            if size > self._largest_answer:
                 self.close()
-                raise EncoderUnavailable(f"Cannot embed with {self.url!r}. The answer is larger than 256 MiB.")
+                raise EncoderUnavailable(f"{self.cannot} The answer is larger than {self._largest_answer >> 20} MiB.")
             self._limit(deadline)
         if response.length:
             raise http.client.IncompleteRead(b"", response.length)
@@ -162,14 +163,15 @@ class JsonService:
             _left(deadline)
 
     def _refuse(self, status: int, answer: bytes, retry_after: float | None) -> None:
-        found = f"Cannot embed with {self.url!r}. It answers {status} {_name_of_error(answer)}".rstrip() + "."
+        found = f"{self.cannot} It answers {status} {_name_of_error(answer)}".rstrip() + "."
         if status in _HEALING:
             raise ServiceBusy(found, retry_after)
         if status in _ABOUT_THE_TEXTS:
-            raise EncoderError(f"{found} Check the model's name and the longest text it takes (max_chars).")
+            raise EncoderError(f"{found} Check the model's name and the longest text it takes.")
         if status in (401, 403):
             raise EncoderUnavailable(f"{found} Check the key that api_key_env names.")
-        raise EncoderUnavailable(f"{found} Check base_url: it must end where /embeddings follows.")
+        ending = self._target.rpartition("/")[2]
+        raise EncoderUnavailable(f"{found} Check base_url: it must end where /{ending} follows.")
 
 
 def _left(deadline: float) -> float:

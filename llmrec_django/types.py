@@ -237,3 +237,22 @@ class InteractionInput:
     """Unique per (tenant, source, learner); "" derives one from the content."""
     query: str = ""
     """The words searched for; with the verb "searched" only."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackInput:
+    """One thing a learner did about a recommended resource."""
+
+    kind: str
+    """"shown", "clicked", "read", "rated" or "dismissed"."""
+    resource_key: str
+    recommendation_id: UUID | None = None
+    """Of the list it was in; None where that is not known."""
+    value: float | None = None
+    """The rating with "rated", the seconds with "read"."""
+    reason: str = ""
+    """With "dismissed": not_interested (when left out), already_know, too_hard or too_easy."""
+    occurred_at: datetime | None = None
+    """Aware; None means now."""
+    event_id: str = ""
+    """Sent twice it counts once; "" takes list, resource and kind."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -14,9 +13,6 @@ from llmrec_django.models.experiments import Experiment
 from llmrec_django.models.learner import LearnerProfile
 from llmrec_django.models.resource import Resource
 from llmrec_django.models.versions import ModelVersion
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
 
 
 class RecommendationList(LLMRecModel):
@@ -66,12 +62,6 @@ class RecommendationList(LLMRecModel):
 
     def __str__(self) -> str:
         return str(self.pk)
-
-
-class RecommendationItemQuerySet(LLMRecQuerySet):
-    def seen(self) -> QuerySet[RecommendationItem]:
-        """Keep what was on a screen, as far as anybody told."""
-        return self.filter(shown_at__isnull=False)
 
 
 class RecommendationItem(LLMRecModel):
@@ -132,7 +122,7 @@ class RecommendationItem(LLMRecModel):
         _("outcomes"), default=dict, blank=True, help_text=_("Verb and time of what the learner did with it later.")
     )
 
-    objects = LLMRecManager.from_queryset(RecommendationItemQuerySet)()
+    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
 
     class Meta(LLMRecModel.Meta):
         verbose_name = _("recommended item")

@@ -62,9 +62,9 @@ def assign(place: Placement, learner: LearnerProfile | None, *, at: datetime | N
     The same learner is always in the same arm while salt, arms and shares stay. Someone unknown, and who opted out,
     is in no experiment: nothing about them is kept that could be compared.
     """
-    if place.experiment_id is None or learner is None or learner.pk is None or not learner.personalise:
+    if place.experiment is None or learner is None or learner._state.adding or not learner.personalise:
         return None
-    experiment: Experiment = place.experiment
+    experiment = place.experiment
     if not experiment.is_running(at or timezone.now()):
         return None
     arm = choose_arm(experiment, list(experiment.arms.select_related("version").defer("version__metrics")), learner.pk)
@@ -137,7 +137,7 @@ def _is_factor(value: Any) -> bool:
 def _fits_placement(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return False
-    field_ = Placement._meta.get_field(name)
+    field_: Any = Placement._meta.get_field(name)
     try:
         # What Django converts ("8") is not what a list is made with: only values that stay as they are.
         return bool(field_.clean(value, None) == value) and not (isinstance(value, str) and not field_.choices)

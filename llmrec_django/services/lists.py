@@ -52,11 +52,13 @@ def store_list(
     is_personal: bool = False,
     fallback: str = "",
 ) -> bool:
-    """Store a list in one statement; return whether it is stored.
+    """Store a list in one statement; return whether it is stored. An empty one is not.
 
     Of a learner who opted out, at whatever moment, nothing is stored that names them. An error is logged and
     leaves the list to be shown and the host's transaction as they were.
     """
+    if not items:
+        return False
     named = _is_named(learner)
     values = [
         list_id,
@@ -83,20 +85,20 @@ def store_list(
     ]
     connection = connections[_alias()]
     try:
-        with transaction.atomic(using=_alias()) if connection.in_atomic_block else nullcontext():
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    _SQL.format(
-                        learner=f"{LEARNERS} AS learner WHERE id = %s AND personalise"
-                        if named
-                        else "(SELECT NULL::bigint AS id) AS learner",
-                        # Losing the last moments of a log in a crash is no harm; waiting for the disk would be, in
-                        # every request. What the host does in its own transaction keeps its promise.
-                        quick="" if connection.in_atomic_block else _QUICK,
-                    ),
-                    [*values, *([learner.pk] if named and learner else []), *columns],
-                )
-                return bool(cursor.rowcount) or not items
+        savepoint = transaction.atomic(using=_alias()) if connection.in_atomic_block else nullcontext()
+        with savepoint, connection.cursor() as cursor:
+            cursor.execute(
+                _SQL.format(
+                    learner=f"{LEARNERS} AS learner WHERE id = %s AND personalise"
+                    if named
+                    else "(SELECT NULL::bigint AS id) AS learner",
+                    # Losing the last moments of a log in a crash is no harm; waiting for the disk would be, in
+                    # every request. What the host does in its own transaction keeps its promise.
+                    quick="" if connection.in_atomic_block else _QUICK,
+                ),
+                [*values, *([learner.pk] if named and learner else []), *columns],
+            )
+            return bool(cursor.rowcount)
     except DatabaseError:
         logger.exception("a list is shown but not stored placement=%s", placement)
         return False
@@ -121,7 +123,7 @@ _SQL = (
 
 def find_list(list_id: UUID, learner: LearnerProfile | None) -> RecommendationList | None:
     """Return a learner's own list; None for anybody else's, as for one that does not exist."""
-    if learner is None or learner.pk is None:
+    if learner is None or learner._state.adding:
         return None
     return RecommendationList.objects.filter(pk=list_id, learner=learner).first()
 
@@ -134,7 +136,8 @@ def read_list(stored: RecommendationList, *, user: Any = None) -> Recommendation
         .order_by("rank", "id")
     )
     ids = [row.resource_id for row in rows]
-    visible = dict(in_order(ids, [0.0] * len(ids), eligible(Audience(stored.tenant, requester(user, stored.learner))), len(ids)))
+    eligibility = eligible(Audience(stored.tenant, requester(user, stored.learner)))
+    visible = dict(in_order(ids, [0.0] * len(ids), eligibility, len(ids)))
     return RecommendationResult(
         items=tuple(_recommendation(row) for row in rows if row.resource_id in visible),
         placement=stored.placement,
@@ -163,7 +166,7 @@ def _recommendation(row: RecommendationItem) -> Recommendation:
 
 
 def _is_named(learner: LearnerProfile | None) -> bool:
-    return learner is not None and learner.pk is not None and learner.personalise
+    return learner is not None and not learner._state.adding and learner.personalise
 
 
 def _alias() -> str:

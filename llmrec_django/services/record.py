@@ -15,6 +15,7 @@ from llmrec_django.conf import conf, verb_named
 from llmrec_django.exceptions import InvalidInteraction, UnknownResource
 from llmrec_django.models import Interaction, LearnerProfile, Resource
 from llmrec_django.models.base import is_supported
+from llmrec_django.services.attribution import attribute_deeds
 from llmrec_django.signals import interactions_recorded
 from llmrec_django.sources.values import is_storable, text
 
@@ -114,7 +115,7 @@ def _check(interaction: InteractionInput, *, trusted: bool) -> _Row:
         resource_key=interaction.resource_key,
         value=scale_value(verb, interaction.value),
         query=query,
-        occurred_at=_check_time(interaction.occurred_at, trusted=trusted),
+        occurred_at=check_time(interaction.occurred_at, trusted=trusted),
         event_id=_check_event_id(interaction),
     )
 
@@ -179,7 +180,12 @@ def scale_value(verb: str, value: Any) -> float | None:
     return (number - low) / (high - low)
 
 
-def _check_time(moment: Any, *, trusted: bool) -> datetime:
+def check_time(moment: Any, *, trusted: bool) -> datetime:
+    """Return when something happened (None: now), never in the future.
+
+    Raises:
+        InvalidInteraction: no aware datetime, or one that lies ahead.
+    """
     now = datetime.now(UTC)
     if moment is None:
         return now
@@ -221,6 +227,7 @@ def _store(learner: LearnerProfile, rows: Sequence[_Row], *, source: str, fields
     resource_ids = _resource_ids(learner.tenant, rows, fields)
     ids = _insert(learner, rows, resource_ids, source)
     if ids:
+        attribute_deeds((learner.pk, resource_ids.get(row.resource_key), row.verb) for row in rows)
         interactions_recorded.send_robust(sender=Interaction, learner=learner, interaction_ids=ids, source=source)
     return ids
 
@@ -253,8 +260,11 @@ def _insert(learner: LearnerProfile, rows: Sequence[_Row], resource_ids: dict[st
         "(tenant, learner_id, source, received_at, resource_id, verb, value, query, occurred_at, event_id) "
         "SELECT learner.tenant, learner.id, %s, statement_timestamp(), row.* "
         f"FROM {quote(LearnerProfile._meta.db_table)} learner, "
-        "unnest(%s::bigint[], %s::text[], %s::float8[], %s::text[], %s::timestamptz[], %s::text[]) row "
-        "WHERE learner.id = %s AND learner.personalise ON CONFLICT DO NOTHING RETURNING id"
+        "unnest(%s::bigint[], %s::text[], %s::float8[], %s::text[], %s::timestamptz[], %s::text[]) "
+        "AS row(resource_id, verb, value, query, occurred_at, event_id) "
+        "WHERE learner.id = %s AND learner.personalise "
+        "AND (learner.history_from IS NULL OR row.occurred_at > learner.history_from) "
+        "ON CONFLICT DO NOTHING RETURNING id"
     )
     columns: list[list[Any]] = [
         [resource_ids.get(row.resource_key) for row in rows],

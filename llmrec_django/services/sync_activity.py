@@ -14,6 +14,7 @@ from django.utils import timezone
 from llmrec_django.conf import conf, verb_named
 from llmrec_django.models import Interaction, LearnerProfile, Resource
 from llmrec_django.models.base import is_supported
+from llmrec_django.services.attribution import attribute_deeds
 from llmrec_django.services.record import scale_value
 from llmrec_django.services.sync import BATCH_SIZE, SyncCounts, _distinct, _pages, sync_pks
 from llmrec_django.sources import registry, values
@@ -205,7 +206,7 @@ def _learners(
 
     def stored() -> dict[tuple[str, Any], LearnerProfile]:
         rows = profiles.filter(tenant__in={t for t, _ in wanted}, user_id__in={u for _, u in wanted})
-        return {(row.tenant, row.user_id): row for row in rows.only("id", "tenant", "user_id", "personalise")}
+        return {(row.tenant, row.user_id): row for row in rows.only(*_LEARNER_COLUMNS)}
 
     found = stored() if wanted else {}
     missing = wanted - found.keys()
@@ -216,6 +217,9 @@ def _learners(
         return found | {(row.tenant, row.user_id): row for row in new}
     profiles.bulk_create(new, ignore_conflicts=True)
     return stored()
+
+
+_LEARNER_COLUMNS = ("id", "tenant", "user_id", "personalise", "history_from")
 
 
 def _upsert(
@@ -245,7 +249,8 @@ def _upsert(
         strangers += [row.pk for row in stored if row not in own]
         row = next(iter(own), None)
         occurred_at = min(entry.occurred_at or (row.occurred_at if row else now), now)
-        if row is None and oldest and occurred_at < oldest:
+        forgotten = learner.history_from is not None and occurred_at <= learner.history_from
+        if row is None and (forgotten or (oldest and occurred_at < oldest)):
             counts.skipped += 1
             continue
         wanted = {
@@ -278,6 +283,7 @@ def _upsert(
             unique_fields=["learner", "source", "event_id"],
             update_fields=["tenant", "resource", "verb", "value", "occurred_at"],
         )
+        attribute_deeds((row.learner_id, row.resource_id, row.verb) for row in [*created, *changed])
 
 
 def _oldest_kept(now: datetime) -> datetime | None:

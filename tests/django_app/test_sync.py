@@ -479,7 +479,7 @@ class TestActivity:
         for n in range(40):
             Loan.objects.create(book=book, reader=Member.objects.create_user(f"{n}@example.org"), borrowed_at=NOW)
         sync.sync_queryset(source(Book))
-        with django_assert_max_num_queries(15):
+        with django_assert_max_num_queries(18):
             assert sync_activity(activity("loan:borrowed")).created == 40
 
     def test_other_peoples_interactions_stay(self, enrolment):

@@ -9,7 +9,8 @@ from django.db import connections, router, transaction
 from django.utils import timezone
 
 from llmrec_django.conf import conf, verb_named
-from llmrec_django.models import Interaction, Resource
+from llmrec_django.models import Interaction, LearnerProfile, Resource
+from llmrec_django.services.attribution import attribute_deeds
 from llmrec_django.services.importing import values
 from llmrec_django.services.importing.accounts import LearnerFinder
 from llmrec_django.services.importing.files import Row, open_rows
@@ -171,8 +172,10 @@ INSERT = """
 INSERT INTO {table} (tenant, source, query, received_at,
                      learner_id, resource_id, verb, value, occurred_at, event_id)
 SELECT %s, %s, '', now(), learner_id, resource_id, verb, value, occurred_at, event_id
-FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[], %s::timestamptz[], %s::text[])
+FROM {learners} learner JOIN unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[], %s::timestamptz[], %s::text[])
      WITH ORDINALITY AS row (learner_id, resource_id, verb, value, occurred_at, event_id, place)
+     ON learner.id = row.learner_id
+WHERE learner.history_from IS NULL OR row.occurred_at > learner.history_from
 ORDER BY place
 ON CONFLICT DO NOTHING
 """
@@ -194,5 +197,9 @@ def _insert(ready: list[tuple[int, int, Event]], tenant: str, source: str, alias
     ]
     with connection.cursor() as cursor:
         table = connection.ops.quote_name(Interaction._meta.db_table)
-        cursor.execute(INSERT.format(table=table), [tenant, source, *columns])
-        return int(cursor.rowcount)
+        learners = connection.ops.quote_name(LearnerProfile._meta.db_table)
+        cursor.execute(INSERT.format(table=table, learners=learners), [tenant, source, *columns])
+        created = int(cursor.rowcount)
+    if created:
+        attribute_deeds((learner, resource, event.verb) for learner, resource, event in ready)
+    return created

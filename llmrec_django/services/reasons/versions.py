@@ -31,6 +31,9 @@ SENTENCES: Mapping[str, Any] = {
     "baseline_serves": _(
         "Version %(version)d was rejected; of the baselines %(baseline)s is the best on the same interactions."
     ),
+    "plain_baseline_serves": _(
+        "Version %(version)d was rejected; on the same interactions no baseline is surely better than %(baseline)s."
+    ),
     "against_active": _(
         "Against version %(version)d, on %(learners)d interactions that it had not seen, the difference is %(gain).4f "
         "(95 %% interval %(low).4f to %(high).4f)."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmrec_django.engine.evaluation.bootstrap import Estimate
+from llmrec_django.engine.evaluation.bootstrap import Estimate, paired_difference
 from llmrec_django.engine.evaluation.metrics import ndcg, relevance_hits
 from llmrec_django.engine.evaluation.ranking import batch_size
 from llmrec_django.engine.evaluation.report import HEADLINE, EvaluationReport, report
@@ -15,8 +15,7 @@ from llmrec_django.engine.ranking.blend import fold_of
 from llmrec_django.engine.ranking.examples import collect_examples
 from llmrec_django.engine.ranking.topk import rank_top_k
 from llmrec_django.services.reasons import Reason
-from llmrec_django.services.training.mix import AS_NEW, fit_mix, fit_mix_folds
-from llmrec_django.services.training.relevance import RelevanceSource
+from llmrec_django.services.training.mix import fit_mix, fit_mix_folds
 from llmrec_django.services.training.sources import Asked
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ K = 10
 MAX_LEARNERS = 10_000
 """Learners that the table is made from, drawn at random: enough for intervals of ± .004."""
 BLEND = "blend"
+POPULARITY = "popularity"
 NO_BASELINE = ("relevance", "linear_next", "borrowed")
 """Sources that are not simple: the blend need not beat its own best part."""
 MIN_LEARNERS = 10
@@ -74,6 +74,17 @@ class Evaluation:
     def best_baseline(self) -> str:
         """The baseline with the highest NDCG."""
         return max(self.differences, key=lambda name: float(np.mean(self.ndcg[name])))
+
+    @property
+    def plain_baseline(self) -> str:
+        """The baseline to serve where the blend may not: the best, but popularity where none is surely better.
+
+        Of many baselines on few learners one looks best by chance.
+        """
+        best = self.best_baseline
+        if POPULARITY not in self.differences or best == POPULARITY:
+            return best
+        return best if paired_difference(self.ndcg[best], self.ndcg[POPULARITY]).is_above_zero else POPULARITY
 
     def verdict(self) -> tuple[bool, list[Reason]]:
         """Return whether the blend beats every baseline for sure, and why."""
@@ -132,15 +143,11 @@ def evaluate(
         seed: Of draws.
     """
 
-    def scorer(score: Callable[[Asked], Any]) -> Callable[[InteractionLog, NDArray[np.int32]], Float32Matrix]:
-        return lambda log, learners: score(Asked.of(log, learners, profiles))
+    def scorer(source: Source) -> Callable[[InteractionLog, NDArray[np.int32]], Float32Matrix]:
+        return lambda log, learners: source.score(Asked.of(log, learners, profiles))
 
     names = [source.name for source in sources]
-    scorers = {source.name: scorer(source.score) for source in sources}
-    for source in sources:
-        if isinstance(source, RelevanceSource) and source.unmet is not None:
-            scorers[source.name + AS_NEW] = scorer(source.score_as_new)
-    examples = collect_examples(scorers, split, seed=seed)
+    examples = collect_examples({source.name: scorer(source) for source in sources}, split, seed=seed)
     folds = fit_mix_folds(examples)
     known = chosen_by_somebody(split.train)
     sample = split.sample(MAX_LEARNERS, seed=seed)

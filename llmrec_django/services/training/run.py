@@ -403,10 +403,10 @@ def _fit(
 
 
 def _serve_baseline(rejected: ModelVersion, run: _Run, evaluation: Evaluation, folder: Path) -> None:
-    """Let the best baseline serve where nothing trained does: it needs no more trust than it has earned."""
+    """Let a baseline serve where nothing trained does: it needs no more trust than it has earned."""
     if versions.active_version(rejected.tenant) is not None or not evaluation.differences:
         return
-    best = evaluation.best_baseline
+    best = evaluation.plain_baseline
     run.names = (best,)
     sources = _fit(run, run.dataset.log, folder)
     version = ModelVersion.objects.create(tenant=rejected.tenant, seed=run.seed)
@@ -414,7 +414,8 @@ def _serve_baseline(rejected: ModelVersion, run: _Run, evaluation: Evaluation, f
     ndcg = float(np.mean(evaluation.ndcg[best]))
     version.metrics = {**rejected.metrics, "ndcg": ndcg, "serves": best}
     version.config = {"sources": {best: run.describe()["sources"].get(best, {})}, "verbs": list(run.dataset.verbs)}
-    explain(version, [Reason("baseline_serves", {"version": rejected.pk, "baseline": best})])
+    code = "baseline_serves" if best == evaluation.best_baseline else "plain_baseline_serves"
+    explain(version, [Reason(code, {"version": rejected.pk, "baseline": best})])
     store(version, run.dataset, run.texts, sources, Mix.of_one(best), folder)
     versions.activate(version)
-    run.say(f"The best baseline, {best}, serves as {version}.")
+    run.say(f"The baseline {best} serves as {version}.")

@@ -159,6 +159,10 @@ DEFAULTS: dict[str, Any] = {
         "popularity",
         "popular_lately",
     ),
+    # Of the places behind the tenth this share is kept for resources that nobody has chosen yet, and the last one of a
+    # short list; only resources added in the last so many days count as new. 0: none.
+    "NEW_SHARE": 0.8,
+    "NEW_DAYS": 90,
     # Values of the relevance model's configuration over its defaults (engine/relevance/config.py).
     "RELEVANCE": {},
     # Seconds that the choice of each source's hyper-parameters may take; 0 keeps the defaults.

@@ -36,6 +36,9 @@ class InteractionLog:
     """Code of the verb, whose meaning the caller holds; int16 [n], zeros where none were given."""
     values: NDArray[np.float32]
     """Score, rating or progress, or NaN; float32 [n]."""
+    taken_up: NDArray[np.bool_]
+    """The learner took the resource up, whatever they thought of it later; bool [n]. What disappointed has a weight
+    below 0 and was taken up; what was turned down unseen has a weight below 0 and was not."""
     n_learners: int
     """Learners there are, with and without interactions."""
     n_resources: int
@@ -51,6 +54,7 @@ class InteractionLog:
         times: ArrayLike | None = None,
         verbs: ArrayLike | None = None,
         values: ArrayLike | None = None,
+        taken_up: ArrayLike | None = None,
         n_learners: int | None = None,
         n_resources: int | None = None,
     ) -> InteractionLog:
@@ -64,6 +68,7 @@ class InteractionLog:
                 their order of arrival and come after those with one.
             verbs: Codes, integer [n]; 0 for each when None.
             values: Float [n]; NaN when None.
+            taken_up: Bool [n]; weights > 0 when None.
             n_learners: Learners in all; the largest number + 1 when None.
             n_resources: The same for resources.
 
@@ -79,6 +84,7 @@ class InteractionLog:
             "verbs": np.zeros(n, np.int16) if verbs is None else np.asarray(verbs, dtype=np.int16),
             "values": np.full(n, np.nan, np.float32) if values is None else np.asarray(values, dtype=np.float32),
         }
+        columns["taken_up"] = columns["weights"] > 0 if taken_up is None else np.asarray(taken_up, dtype=np.bool_)
         for name, column in columns.items():
             if column.shape != (n,):
                 raise ValueError(f"Cannot build a log: {name!r} has shape {column.shape}, expected ({n},).")
@@ -145,12 +151,22 @@ class InteractionLog:
             times=_frozen(self.times[rows]),
             verbs=_frozen(self.verbs[rows]),
             values=_frozen(self.values[rows]),
+            taken_up=_frozen(self.taken_up[rows]),
         )
 
     def positive(self) -> InteractionLog:
         """Only the interactions that speak for their resource."""
         mask = self.weights > 0
         return self if bool(mask.all()) else self.take(mask)
+
+    def choices(self) -> InteractionLog:
+        """Only the interactions with resources that were taken up, all weights above 0: a like or not, it is a choice.
+
+        What people choose tells what they choose next, and that better than what they liked tells: what disappointed
+        belongs to the pattern too (measured on film ratings, for liked targets as well).
+        """
+        taken = self.take(self.taken_up & (self.weights != 0))
+        return replace(taken, weights=_frozen(np.abs(taken.weights)))
 
     def without_pings(self) -> InteractionLog:
         """Keep of a run of interactions with one resource only the last: progress reports are no sequence."""

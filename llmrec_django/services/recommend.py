@@ -25,6 +25,7 @@ from llmrec_django.retrieval.candidates import (
 )
 from llmrec_django.retrieval.dismissals import dismissals
 from llmrec_django.retrieval.eligibility import Audience, eligible
+from llmrec_django.services.discovery import with_new
 from llmrec_django.services.experiments import assign
 from llmrec_django.services.levels import leaning, level_of
 from llmrec_django.services.lists import is_kept, store_list
@@ -325,6 +326,8 @@ def _trained(
         none = np.zeros(space.dimension, dtype=np.float32)
         matrix = np.stack([vectors.get(pk, none) for pk, _ in found])
         found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]
+    if audience.among_ids is None:
+        found = with_new(found, scored[learner.pk], eligibility, n)
     return [(pk, score, "trained") for pk, score in found[:n]]
 
 

@@ -39,6 +39,8 @@ LATE_S = 5.0
 """Seconds until a process looks again for resources whose text came after training."""
 MAX_LATE = 5000
 """So many of them are scored, the newest; the next training takes in all."""
+MAX_NEW = 5000
+"""So many new resources compete for the places kept for them, the newest."""
 KEPT = 4
 """Versions that a process keeps open: those of several tenants, and the one before."""
 
@@ -58,6 +60,8 @@ class Scorer:
     """Ids of the resources that had no text when the version was trained, increasing."""
     n_trained: int
     """How many of the resources were there when the version was trained."""
+    new_ids: NDArray[np.int64]
+    """Ids of the resources with a text that were young and that nobody had chosen, and of all that came since."""
 
     @property
     def last_id(self) -> int:
@@ -107,6 +111,7 @@ class Scorer:
             self,
             resource_ids=np.concatenate([self.resource_ids, late[is_new]]),
             known=np.concatenate([self.known, np.zeros(int(is_new.sum()), dtype=bool)]),
+            new_ids=np.union1d(self.new_ids, late[is_new])[-MAX_NEW:],
             sources=tuple(
                 _with_texts(source, texts, trained, is_new, is_old, old_rows, len(self.resource_ids))
                 for source in self.sources
@@ -196,6 +201,12 @@ class _Late:
 _late: dict[str, _Late] = {}
 
 
+def forget() -> None:
+    """Close every version in this process; for tests, and after files were replaced."""
+    _open.cache_clear()
+    _late.clear()
+
+
 def _look(version: ModelVersion, scorer: Scorer, space: VectorSpace, hashes: Mapping[int, str], now: float) -> _Late:
     ids = sorted(hashes)
     texts = _stacked(resource_vectors(space, ids), ids, space.dimension)
@@ -227,7 +238,8 @@ def _open(folder: str) -> Scorer:
             if not large:
                 return mapped
             # Of a large catalogue a list needs few rows; of the rest nothing is to stay in memory.
-            return RowFile(path / f"{name}.npy") if mapped.ndim == 2 else np.array(mapped)
+            by_rows = mapped.ndim == 2 and len(mapped) == len(resource_ids)
+            return RowFile(path / f"{name}.npy") if by_rows else np.array(mapped)
 
         manifest = json.loads((path / "version.json").read_text(encoding="utf-8"))
         sources: list[Source] = []
@@ -251,6 +263,7 @@ def _open(folder: str) -> Scorer:
             verbs=tuple(manifest["verbs"]),
             textless=np.load(path / "textless.npy"),
             n_trained=len(resource_ids),
+            new_ids=np.load(path / "new_ids.npy")[-MAX_NEW:],
         )
     except (OSError, KeyError, TypeError, ValueError) as exc:
         raise ArtifactError(

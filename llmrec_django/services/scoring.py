@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from llmrec_django.services.scorer import Scorer
     from llmrec_django.types import Float32Matrix, Float32Vector
 
+    Ids = Sequence[int] | NDArray[np.int64]
+
 __all__ = ["Scored", "score_learners", "scorer_of"]
 
 FIRST_LOOK = 200
@@ -39,7 +41,14 @@ CANDIDATES = 200
 class Scored(Protocol):
     """The scores of one learner."""
 
-    def best(self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | None = None) -> list[tuple[int, float]]:
+    @property
+    def new_ids(self) -> NDArray[np.int64]:
+        """Resources that nobody has chosen yet; see `Scorer.new_ids`."""
+        ...
+
+    def best(
+        self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None
+    ) -> list[tuple[int, float]]:
         """Return the `n` best eligible resources as (id, score), best first."""
         ...
 
@@ -76,7 +85,9 @@ def score_learners(version: ModelVersion, learners: Sequence[LearnerProfile]) ->
     is_known = has_profile | np.array([len(history) > 0 for history in asked.histories])
     if scorer.scores_all:
         scores = scorer.score(asked)
-        return {pk: _Whole(scorer.resource_ids, scores[row]) for row, pk in enumerate(ids) if is_known[row]}
+        return {
+            pk: _Whole(scorer.resource_ids, scores[row], scorer.new_ids) for row, pk in enumerate(ids) if is_known[row]
+        }
     narrowing = _Narrowing.of(version, scorer, asked)
     return {pk: _Narrowed(narrowing, row) for row, pk in enumerate(ids) if is_known[row]}
 
@@ -88,8 +99,11 @@ class _Whole:
     resource_ids: NDArray[np.int64]
     scores: Float32Vector
     """float32 [N]"""
+    new_ids: NDArray[np.int64]
 
-    def best(self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | None = None) -> list[tuple[int, float]]:
+    def best(
+        self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None
+    ) -> list[tuple[int, float]]:
         ids, scores = self.resource_ids, self.scores
         if among_ids is not None:
             rows = _rows(ids, among_ids)
@@ -134,7 +148,13 @@ class _Narrowed:
     row: int
     """Which of the learners."""
 
-    def best(self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | None = None) -> list[tuple[int, float]]:
+    @property
+    def new_ids(self) -> NDArray[np.int64]:
+        return self.narrowing.scorer.new_ids
+
+    def best(
+        self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None
+    ) -> list[tuple[int, float]]:
         scorer = self.narrowing.scorer
         asked = Asked.of(self.narrowing.asked.log, np.array([self.row]), self.narrowing.asked.profiles)
         # What is not a comparison of vectors is quick for the whole catalogue: a few neighbours, or a fixed list.
@@ -197,7 +217,7 @@ def _highest(scores: Float32Vector, n: int) -> NDArray[np.int64]:
     return named
 
 
-def _rows(resource_ids: NDArray[np.int64], ids: Sequence[int]) -> NDArray[np.int64]:
+def _rows(resource_ids: NDArray[np.int64], ids: Ids) -> NDArray[np.int64]:
     rows = rows_in(resource_ids, np.unique(np.asarray(ids, dtype=np.int64)))
     return rows[rows >= 0]
 

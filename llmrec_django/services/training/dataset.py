@@ -87,6 +87,7 @@ def load_dataset(tenant: str) -> Dataset:
         times=times[known],
         verbs=codes[known],
         values=values[known],
+        taken_up=is_choice(codes[known], verbs),
         n_learners=len(learner_ids),
         n_resources=len(resource_ids),
     )
@@ -118,6 +119,19 @@ def interaction_weights(
     rated = np.array([name == "rated" for name in verbs])[np.asarray(codes, dtype=np.int64)]
     disliked = rated & (values < conf.RATING_LIKED_FROM)  # NaN compares false
     result: NDArray[np.float32] = np.where(disliked, -np.abs(weights), weights).astype(np.float32)
+    return result
+
+
+def is_choice(codes: NDArray[np.integer], verbs: Sequence[str]) -> NDArray[np.bool_]:
+    """Say of each interaction whether the learner took the resource up, however they liked it; bool [n].
+
+    Args:
+        codes: Index into `verbs`; int [n].
+        verbs: Names; one that the settings do not have is no choice.
+    """
+    meaning = [conf.VERBS.get(name) for name in verbs]
+    chosen = np.array([verb is not None and verb.effect == "positive" for verb in meaning], dtype=np.bool_)
+    result: NDArray[np.bool_] = chosen[np.asarray(codes, dtype=np.int64)]
     return result
 
 

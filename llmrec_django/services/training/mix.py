@@ -1,8 +1,9 @@
 """The blend, and a second one for resources that nobody has chosen yet.
 
 Where activity says enough, a blend gives texts little weight, and rightly. But of a new resource only its text is
-known: judged by those weights it would never be shown. So new resources are judged by a blend that was fitted as if
-there were no activity-based sources. In both a score of 0 is that of an average candidate, so the two can be compared.
+known: judged by those weights it would never be shown. So new resources are judged by a blend of sources that read
+texts, fitted on scores that every resource would have if nobody had chosen it. In both a score of 0 is that of an
+average candidate, so the two can be compared.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from llmrec_django.engine.ranking.blend import Blend, fit_blend, fit_folds
 from llmrec_django.engine.ranking.calibrate import Calibration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from llmrec_django.engine.ranking.examples import BlendExamples
     from llmrec_django.types import Float32Matrix
 
-OF_TEXT = ("content", "relevance")
-"""Sources that can judge a resource by its text."""
+OF_TEXT = ("content", "borrowed")
+"""Sources that say of every resource what they would say if nobody had chosen it. The relevance model is none of them:
+its adaptor has learned from the texts of what was chosen, so on those it looks better than it is on new ones."""
+ONLY_NEW = ("borrowed",)
+"""Of these, the ones that are asked about new resources alone."""
 FOLDS = 3
 """Each part of the held-out learners is measured with a mix fitted on the others."""
 
@@ -51,7 +55,7 @@ class Mix:
         Returns:
             float32 [B, N].
         """
-        total = self.blend.combine(scores, lengths)
+        total = self.blend.combine({name: raw for name, raw in scores.items() if name in self.blend.sources}, lengths)
         if not known.all():
             new = ~known
             texts = {name: raw[:, new] for name, raw in scores.items() if name in self.by_text.sources}
@@ -77,17 +81,24 @@ class Mix:
 
 def fit_mix(examples: BlendExamples) -> Mix:
     """Fit both blends on held-out interactions; see `fit_blend`."""
-    return Mix(fit_blend(examples), fit_blend(_texts_only(examples)))
+    return Mix(fit_blend(_of_activity(examples)), fit_blend(_of_texts(examples)))
 
 
 def fit_mix_folds(examples: BlendExamples) -> tuple[Mix, ...]:
     """Fit one mix for each fold, on the learners outside it; see `fit_folds`."""
-    blends = fit_folds(examples, n_folds=FOLDS)
-    by_text = fit_folds(_texts_only(examples), n_folds=FOLDS)
+    blends = fit_folds(_of_activity(examples), n_folds=FOLDS)
+    by_text = fit_folds(_of_texts(examples), n_folds=FOLDS)
     return tuple(Mix(blend, text) for blend, text in zip(blends, by_text, strict=True))
 
 
-def _texts_only(examples: BlendExamples) -> BlendExamples:
-    """Leave the sources out that say nothing about a resource that nobody has chosen."""
-    places = [place for place, name in enumerate(examples.sources) if name in OF_TEXT]
-    return replace(examples, sources=tuple(examples.sources[place] for place in places), scores=examples.scores[places])
+def _of_activity(examples: BlendExamples) -> BlendExamples:
+    return _only(examples, [name for name in examples.sources if name not in ONLY_NEW])
+
+
+def _of_texts(examples: BlendExamples) -> BlendExamples:
+    return _only(examples, [name for name in examples.sources if name in OF_TEXT])
+
+
+def _only(examples: BlendExamples, names: Sequence[str]) -> BlendExamples:
+    places = [examples.sources.index(name) for name in names]
+    return replace(examples, sources=tuple(names), scores=examples.scores[places])

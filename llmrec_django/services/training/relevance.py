@@ -39,18 +39,8 @@ class RelevanceSource:
     """R of the catalogue; float32 [N, D]."""
     added: Float32Matrix | None = None
     """R of resources that came after training, from their text; float32 [A, D]; their rows follow."""
-    unmet: Float32Matrix | None = None
-    """R that each resource would have if training had never met it; float32 [N, D]; right after training only."""
 
     def score(self, asked: Asked) -> Float32Matrix:
-        return products(self._states(asked), self.vectors, self.added)
-
-    def score_as_new(self, asked: Asked) -> Float32Matrix | None:
-        """Score as if training had never met any resource; None where that is not known any more."""
-        return None if self.unmet is None else products(self._states(asked), self.unmet, self.added)
-
-    def _states(self, asked: Asked) -> Float32Matrix:
-        """S(u); float32 [B, D]."""
         profiles = asked.profiles
         if profiles is not None and profiles.shape[1] != len(self.scorer.whitening.mean):
             profiles = None
@@ -59,7 +49,8 @@ class RelevanceSource:
         touched, places = np.unique(asked.log.resources, return_inverse=True)
         log = replace(asked.log, resources=places.astype(np.int32), n_resources=len(touched))
         read = rows_of(self.vectors, self.added, touched)
-        return self.scorer.learner_vectors(log, learners, read, profiles=profiles)
+        states = self.scorer.learner_vectors(log, learners, read, profiles=profiles)
+        return products(states, self.vectors, self.added)
 
     def extended(self, text_vectors: Float32Matrix) -> RelevanceSource:
         """Take in resources that came after training, by their text; float32 [A, V]."""
@@ -141,12 +132,9 @@ def train_relevance(
     finally:
         if run_log is not None:
             run_log.close()
-    model = result.model.to("cpu")
-    export_model(model, whitening, folder, description={"verbs": list(verbs)})
-    with torch.no_grad():
-        unmet = model.resource_vectors(own=torch.zeros(log.n_resources, dtype=torch.bool)).numpy()
+    export_model(result.model.to("cpu"), whitening, folder, description={"verbs": list(verbs)})
     scorer = open_scorer(folder, threads=2)
-    return RelevanceSource(NAME, scorer, scorer.resource_matrix(), unmet=unmet), result.epochs
+    return RelevanceSource(NAME, scorer, scorer.resource_matrix()), result.epochs
 
 
 def open_relevance(folder: Path) -> RelevanceSource:

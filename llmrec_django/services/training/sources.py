@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 NEIGHBOURS = 300
 """Neighbours kept for each resource; what is kept is what is evaluated."""
 LATELY_DAYS = 14.0
-CONTENT_SIZE = 128
+CONTENT_SIZE = 256
+CONTENT_WHITENING = 0.5
 CONTENT_DECAY = 0.9
 CONTENT_HISTORY = 20
 
@@ -42,10 +43,13 @@ class Asked:
     profiles: Float32Matrix | None = None
     """Text vectors of their goals; float32 [B, V], zeros for none."""
     histories: list[NDArray[np.int32]] = field(init=False)
-    """Resources that each chose, oldest first; a run of interactions with one resource counts once."""
+    """Resources that each took up, oldest first; a run of interactions with one resource counts once."""
+    liked: list[NDArray[np.int32]] = field(init=False)
+    """The same without those that disappointed."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "histories", without_pings(self.log.positive()).histories())
+        object.__setattr__(self, "histories", without_pings(self.log.choices()).histories())
+        object.__setattr__(self, "liked", without_pings(self.log.positive()).histories())
 
     @classmethod
     def of(cls, log: InteractionLog, learners: NDArray[np.integer], profiles: Float32Matrix | None = None) -> Asked:
@@ -139,7 +143,7 @@ class ContentSource:
 
     def score(self, asked: Asked) -> Float32Matrix:
         n = asked.log.n_resources
-        recent = recency_weights(asked.histories, n, decay=self.decay, max_history=self.max_history)
+        recent = recency_weights(asked.liked, n, decay=self.decay, max_history=self.max_history)
         touched, places = np.unique(recent.indices, return_inverse=True)
         recent = type(recent)((recent.data, places, recent.indptr), shape=(len(asked.histories), len(touched)))
         means = np.asarray(recent @ rows_of(self.vectors, self.added, touched), dtype=np.float32)
@@ -188,10 +192,10 @@ class Material:
     texts: Float32Matrix | None
     """Text vectors of the catalogue; float32 [N, V]; None where no space serves."""
     chosen: InteractionLog = field(init=False)
-    """What speaks for a resource, runs of interactions with one resource counted once."""
+    """What was taken up, runs of interactions with one resource counted once."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "chosen", without_pings(self.log.positive()))
+        object.__setattr__(self, "chosen", without_pings(self.log.choices()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +225,7 @@ def _neighbours(module: Any, *, is_dense: bool = False) -> Callable[[str, Materi
 def _content(name: str, material: Material, config: Any) -> Source | None:
     if material.texts is None or not material.texts.any():
         return None
-    whitening = Whitening.fit(material.texts, CONTENT_SIZE, 0.5)
+    whitening = Whitening.fit(material.texts, CONTENT_SIZE, CONTENT_WHITENING)
     return ContentSource(name, whitening(material.texts), whitening)
 
 

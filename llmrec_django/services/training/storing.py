@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 from django.db import connections, router
 from django.utils import timezone
 
+from llmrec_django.conf import conf
 from llmrec_django.models import ModelVersion, Resource, ResourceNeighbours
 from llmrec_django.services import artifacts, trained_vectors
+from llmrec_django.services.training.borrowed import BorrowedSource
 from llmrec_django.services.training.evaluate import chosen_by_somebody
 from llmrec_django.services.training.relevance import RelevanceSource
 from llmrec_django.services.training.sources import NeighbourSource
@@ -18,6 +21,8 @@ from llmrec_django.services.training.sources import NeighbourSource
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from llmrec_django.services.training.dataset import Dataset
     from llmrec_django.services.training.mix import Mix
@@ -49,10 +54,15 @@ def store(
         folder: Where the files are put together; the relevance model's are in it already.
     """
     np.save(folder / "resource_ids.npy", dataset.resource_ids)
-    np.save(folder / "known.npy", chosen_by_somebody(dataset.log))
+    known = chosen_by_somebody(dataset.log)
+    np.save(folder / "known.npy", known)
     has_text = np.zeros(len(dataset.resource_ids), dtype=bool) if texts is None else texts.any(axis=1)
     np.save(folder / "textless.npy", dataset.resource_ids[~has_text])
+    np.save(folder / "new_ids.npy", np.intersect1d(_young(dataset.tenant), dataset.resource_ids[~known & has_text]))
     for source in sources:
+        if isinstance(source, BorrowedSource):
+            # Of what somebody chose, activity itself says more.
+            source = source.only(np.flatnonzero(~known))
         arrays = {"vectors": source.vectors} if isinstance(source, RelevanceSource) else source.to_arrays()
         for name, array in arrays.items():
             np.save(folder / f"{source.name}.{name}.npy", np.ascontiguousarray(array))
@@ -71,6 +81,13 @@ def store(
     version.artifact, version.digest = artifacts.store(version.run_id, folder)
     version.status, version.finished_at = ModelVersion.Status.CANDIDATE, timezone.now()
     version.save()
+
+
+def _young(tenant: str) -> NDArray[np.int64]:
+    """Return the ids of a tenant's resources that were added in the last LLMREC["NEW_DAYS"] days; int64."""
+    since = timezone.now() - timedelta(days=float(conf.NEW_DAYS))
+    young = Resource.objects.in_tenant(tenant).filter(created_at__gt=since)
+    return np.fromiter(young.values_list("pk", flat=True).iterator(chunk_size=20_000), dtype=np.int64)
 
 
 def _store_neighbours(version: ModelVersion, dataset: Dataset, source: NeighbourSource) -> None:

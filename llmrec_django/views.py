@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature
 from django.core.validators import ProhibitNullCharactersValidator
 from django.http import HttpResponse, JsonResponse
@@ -13,23 +14,42 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
-from llmrec_django.exceptions import InvalidInteraction, UnknownResource
-from llmrec_django.types import InteractionInput
+from llmrec_django.exceptions import InvalidInteraction, UnknownList, UnknownResource
+from llmrec_django.models import RecommendationItem
+from llmrec_django.types import FeedbackInput, InteractionInput
 from llmrec_django.web import rates
-from llmrec_django.web.events import record_own
+from llmrec_django.web.events import give_own_feedback, record_own, restore_own
 from llmrec_django.web.guard import log_failure, savepoint
 from llmrec_django.web.identity import caller
 from llmrec_django.web.lists import ListOptions, recommendations, render
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.http import HttpRequest
+
+    from llmrec_django.web.identity import Caller
+
+VERBS = ("viewed", "shown", "clicked", "read", "dismissed", "restored")
+MAX_KEYS = 100
+"""Resources that one event may name."""
 
 
 class EventForm(forms.Form):
     """What the beacon may say. Who did it is known from the request, when from the clock."""
 
-    verb = forms.ChoiceField(choices=[("viewed", "viewed"), ("clicked", "clicked")])
+    verb = forms.ChoiceField(choices=[(verb, verb) for verb in VERBS])
     key = forms.CharField(max_length=255, strip=False, validators=[ProhibitNullCharactersValidator()])
+    list = forms.UUIDField(required=False)
+    seconds = forms.FloatField(required=False, min_value=0)
+    reason = forms.ChoiceField(required=False, choices=RecommendationItem.DismissReason.choices)
+    id = forms.CharField(max_length=255, required=False, validators=[ProhibitNullCharactersValidator()])
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """All keys; several of one list may be on a screen."""
+        field = self.fields["key"]
+        return [field.clean(key) for key in self.data.getlist("key")[:MAX_KEYS]]  # type: ignore[union-attr]
 
 
 def _private(response: HttpResponse) -> HttpResponse:
@@ -68,15 +88,32 @@ def event(request: HttpRequest) -> HttpResponse:
     form = EventForm(request.POST)
     if not form.is_valid():
         return _private(HttpResponse(status=400))
-    interaction = InteractionInput(form.cleaned_data["verb"], form.cleaned_data["key"])
     try:
         with savepoint():
-            record_own(who, [interaction], source="beacon")
-    except (InvalidInteraction, UnknownResource):
+            _take(who, form)
+    except UnknownList:
+        return _private(HttpResponse(status=404))
+    except (InvalidInteraction, UnknownResource, ValidationError):
         return _private(HttpResponse(status=400))
     except Exception as exc:  # noqa: BLE001 - an event that is lost is better than an error page
         log_failure("event", exc)
     return _private(HttpResponse(status=204))
+
+
+def _take(who: Caller, form: EventForm) -> None:
+    said = form.cleaned_data
+    verb, list_id = said["verb"], said["list"]
+    if verb == "restored":
+        restore_own(who, said["key"])
+    elif verb == "viewed" or (verb == "clicked" and list_id is None):
+        record_own(who, [InteractionInput(verb, said["key"], event_id=said["id"])], source="beacon")
+    else:
+        keys = form.keys if verb == "shown" else [said["key"]]
+        entries = [
+            FeedbackInput(verb, key, list_id, said["seconds"], reason=said["reason"], event_id=said["id"])
+            for key in keys
+        ]
+        give_own_feedback(who, entries, source="beacon")
 
 
 @require_GET

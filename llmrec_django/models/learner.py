@@ -187,7 +187,9 @@ class Interaction(LLMRecModel):
             models.Index(fields=["learner", "-occurred_at", "-id"], name="llmrec_interaction_history"),
             models.Index(fields=["tenant", "-occurred_at"], name="llmrec_interaction_recent"),
             models.Index(
-                fields=["learner", "-occurred_at"], condition=Q(verb__in=DISMISSING), name="llmrec_interaction_dismissing"
+                fields=["learner", "-occurred_at"],
+                condition=Q(verb__in=DISMISSING),
+                name="llmrec_interaction_dismissing",
             ),
         ]
 

@@ -53,9 +53,7 @@ class Placement(LLMRecModel):
     explore_pool = models.PositiveSmallIntegerField(
         _("drawn from the next"), default=20, validators=[MinValueValidator(1), MaxValueValidator(200)]
     )
-    explore_by = models.CharField(
-        _("chances"), max_length=8, choices=ExploreBy.choices, default=ExploreBy.UNIFORM
-    )
+    explore_by = models.CharField(_("chances"), max_length=8, choices=ExploreBy.choices, default=ExploreBy.UNIFORM)
     experiment = models.ForeignKey(
         Experiment,
         models.SET_NULL,

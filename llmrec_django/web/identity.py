@@ -78,6 +78,12 @@ def get_learner(who: Caller) -> LearnerProfile:
     return api.get_learner(who.user, visitor_key=who.visitor_key, tenant=who.tenant)
 
 
+def learner_of_lists(who: Caller) -> LearnerProfile | None:
+    """Return the caller's profile for a list that is kept: made on first use, so that a first click finds its list."""
+    keeps = conf.STORE_LISTS is not None and bool(conf.ENABLED)
+    return get_learner(who) if keeps and who.is_known else find_learner(who)
+
+
 def _account(user: Any) -> Any:
     """Return `user` if it is an account of this site.
 

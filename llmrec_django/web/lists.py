@@ -19,7 +19,7 @@ from llmrec_django.models import Placement, Resource
 from llmrec_django.sources import registry
 from llmrec_django.types import RecommendationResult
 from llmrec_django.web.guard import shown
-from llmrec_django.web.identity import caller, find_learner
+from llmrec_django.web.identity import caller, learner_of_lists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +70,7 @@ def recommendations(request: Any, options: ListOptions) -> PageList:
         nonlocal heading
         who = caller(request)
         result = api.recommend(
-            find_learner(who),
+            learner_of_lists(who),
             placement=options.placement,
             k=options.k,
             tenant=who.tenant,
@@ -118,6 +118,7 @@ def render(page_list: PageList, options: ListOptions, *, kind: str, request: Any
         "heading": page_list.heading,
         "kind": kind,
         "placement": page_list.result.placement or options.placement,
+        "recommendation_id": page_list.result.recommendation_id,
         "is_personal": page_list.result.is_personal,
         "fallback": page_list.result.fallback,
         "request": request,

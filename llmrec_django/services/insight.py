@@ -1,0 +1,132 @@
+"""What the system thinks of a learner, in words they can check, change and take back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db import router, transaction
+from django.utils import timezone
+
+from llmrec_django.conf import conf
+from llmrec_django.models import Interaction, LearnerProfile, RecommendationList, Resource
+from llmrec_django.models.base import is_supported
+from llmrec_django.models.learner import DISMISSING
+from llmrec_django.retrieval.dismissals import dismissals
+from llmrec_django.services.feedback import REASON_OF_VERB
+from llmrec_django.services.levels import level_of, nearest_level
+from llmrec_django.services.results import HIDDEN_COLUMNS
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+SHOWN = 100
+"""So many deeds and dismissals are listed, the last ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One thing that shapes a learner's lists."""
+
+    resource: Resource
+    verb: str
+    occurred_at: datetime
+    weight: float
+    """How strongly it speaks for (> 0) or against (< 0) what is like it; 1 is the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissed:
+    """One thing that a learner turned down, and that may be taken back."""
+
+    resource: Resource
+    reason: str
+    """not_interested, already_know, too_hard or too_easy."""
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Insight:
+    """Everything that personal lists are made from."""
+
+    learner: LearnerProfile
+    level: str = ""
+    """beginner, intermediate or advanced: what lists lean to; "" while nothing is known."""
+    level_is_moved: bool = False
+    """What the learner found too hard or too easy moved it away from what they say themselves."""
+    history: tuple[Deed, ...] = ()
+    """Each resource once, newest first."""
+    dismissed: tuple[Dismissed, ...] = ()
+    """Newest first."""
+
+
+def insight(learner: LearnerProfile) -> Insight:
+    """Return what is thought of a learner; of one who opted out, only what they turned down: nothing else is used."""
+    if learner._state.adding:
+        return Insight(learner)
+    turned_down = dismissals(learner)
+    place = level_of(learner, turned_down)
+    level = "" if place is None else nearest_level(place)
+    return Insight(
+        learner=learner,
+        level=level,
+        level_is_moved=level != learner.level,
+        history=_history(learner) if learner.personalise else (),
+        dismissed=_dismissed(learner),
+    )
+
+
+def reset(learner: LearnerProfile) -> dict[str, int]:
+    """Forget what a learner did and what was recommended to them; return deleted rows by model label.
+
+    What they say about themselves stays: goals, interests, level, languages. Rows of the host from before are not
+    read again, and models trained from now on do not know them.
+    """
+    using = router.db_for_write(LearnerProfile)
+    if learner._state.adding or not is_supported(using):
+        return {}
+    deleted: dict[str, int] = {}
+    with transaction.atomic(using=using):
+        learner.history_from = timezone.now()
+        learner.save(using=using, update_fields=["history_from", "updated_at"])
+        for model in (Interaction, RecommendationList):
+            for label, n in model.objects.using(using).filter(learner=learner).delete()[1].items():
+                deleted[label] = deleted.get(label, 0) + n
+    return {label: n for label, n in deleted.items() if n}
+
+
+def _history(learner: LearnerProfile) -> tuple[Deed, ...]:
+    rows = (
+        Interaction.objects.filter(learner=learner, resource__isnull=False)
+        .newest_first()
+        .select_related("resource")
+        .defer(*(f"resource__{name}" for name in HIDDEN_COLUMNS))[: 2 * int(conf.HISTORY_LENGTH)]
+    )
+    deeds: dict[int, Deed] = {}
+    for row in rows:
+        verb = conf.VERBS.get(row.verb)
+        if verb is None or verb.effect == "neutral" or row.verb in DISMISSING or row.resource is None:
+            continue
+        disliked = row.verb == "rated" and row.value is not None and row.value < conf.RATING_LIKED_FROM
+        weight = -verb.weight if disliked or verb.effect == "negative" else verb.weight
+        known = deeds.get(row.resource.pk)
+        # The strongest thing that was ever done with a resource says what the learner thinks of it.
+        if known is None:
+            deeds[row.resource.pk] = Deed(row.resource, row.verb, row.occurred_at, weight)
+        elif known.weight > 0 and (weight < 0 or weight > known.weight):
+            deeds[row.resource.pk] = Deed(row.resource, row.verb, known.occurred_at, weight)
+    return tuple(deeds.values())[: min(SHOWN, int(conf.HISTORY_LENGTH))]
+
+
+def _dismissed(learner: LearnerProfile) -> tuple[Dismissed, ...]:
+    rows = (
+        Interaction.objects.filter(learner=learner, verb__in=DISMISSING, resource__isnull=False)
+        .newest_first()
+        .select_related("resource")
+        .defer(*(f"resource__{name}" for name in HIDDEN_COLUMNS))[:SHOWN]
+    )
+    found: dict[int, Dismissed] = {}
+    for row in rows:
+        if row.resource is not None:
+            found.setdefault(row.resource.pk, Dismissed(row.resource, REASON_OF_VERB[row.verb], row.occurred_at))
+    return tuple(found.values())

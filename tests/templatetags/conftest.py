@@ -52,6 +52,11 @@ def member(db):
 
 
 @pytest.fixture
+def other(db):
+    return get_user_model().objects.create_user("bo@example.org")
+
+
+@pytest.fixture
 def request_of(rf):
     """Make a request of an account, of a visitor (with `visitor=True`) or of a stranger."""
 

@@ -1,13 +1,14 @@
 """{% llmrec_beacon %} and the view that takes its events."""
 
 import logging
+import re
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client, override_settings
 
 from llmrec_django import api
-from llmrec_django.models import Interaction, Resource
+from llmrec_django.models import Interaction, LearnerProfile, RecommendationItem, RecommendationList, Resource
 from tests.templatetags.conftest import VISITOR_KEY
 from tests.testapp.models import Course
 
@@ -125,6 +126,14 @@ class TestView:
             {"verb": "viewed", "key": "m" * 256},
             {"verb": "completed", "key": "ml"},
             {"verb": "rated", "key": "ml", "value": 5},
+            {"verb": "shown", "key": "ml"},
+            {"verb": "shown", "key": "ml", "list": "7"},
+            {"verb": "read", "key": "ml"},
+            {"verb": "read", "key": "ml", "seconds": "-1"},
+            {"verb": "read", "key": "ml", "seconds": "nan"},
+            {"verb": "dismissed", "key": "ml", "reason": "ugly"},
+            {"verb": "dismissed", "key": "nowhere"},
+            {"verb": "dismissed", "key": "draft"},
         ],
     )
     def test_other_events_are_refused(self, client, member, catalogue, data):
@@ -167,3 +176,63 @@ class TestView:
         client.force_login(member)
         assert client.post(EVENT, {"verb": "viewed", "key": "ml"}).status_code == 204
         assert len(caplog.records) == 1
+
+
+class TestListEvents:
+    @pytest.fixture
+    def page(self, render, request_of, member, client, catalogue):
+        """What a page with a list holds: the id of the stored list, and the keys in it."""
+        text = render("{% recommend k=3 %}", request=request_of(member))
+        client.force_login(member)
+        (list_id,) = re.findall(r'data-llmrec-list="([^"]*)"', text)
+        return list_id, re.findall(r'data-llmrec-item="([^"]*)"', text)
+
+    def test_the_first_list_of_a_newcomer_is_kept_under_their_name(self, page, member):
+        stored = RecommendationList.objects.get(pk=page[0])
+        assert (stored.learner.user, stored.placement) == (member, "")
+        assert stored.items.count() == 3
+
+    def test_strangers_leave_neither_profile_nor_list(self, render, request_of, catalogue):
+        text = render("{% recommend k=3 %}", request=request_of())
+        assert "data-llmrec-list" not in text
+        assert "data-llmrec-dismiss" not in text
+        assert not LearnerProfile.objects.exists()
+        assert not RecommendationList.objects.exists()
+
+    def test_impressions_of_several_items_are_one_event(self, page, client):
+        list_id, keys = page
+        for _ in range(2):
+            assert client.post(EVENT, {"verb": "shown", "list": list_id, "key": keys[:2]}).status_code == 204
+        shown = RecommendationItem.objects.filter(shown_at__isnull=False).values_list("resource__key", flat=True)
+        assert set(shown) == set(keys[:2])
+        assert not Interaction.objects.exists()
+
+    def test_a_click_is_written_to_the_item_and_recorded_once(self, page, client):
+        list_id, keys = page
+        for _ in range(2):
+            assert client.post(EVENT, {"verb": "clicked", "list": list_id, "key": keys[0]}).status_code == 204
+        client.post(EVENT, {"verb": "read", "key": keys[0], "seconds": "12.5"})
+        client.post(EVENT, {"verb": "read", "key": keys[0], "seconds": "7"})
+        row = RecommendationItem.objects.get(clicked_at__isnull=False)
+        assert (row.resource.key, row.dwell_s) == (keys[0], 12.5)
+        assert Interaction.objects.get().verb == "clicked"
+
+    def test_dismissed_it_is_gone_and_undone_it_is_back(self, page, client, render, request_of, member):
+        list_id, keys = page
+        data = {"verb": "dismissed", "list": list_id, "key": keys[0], "reason": "too_hard", "id": "tap-1"}
+        assert client.post(EVENT, data).status_code == 204
+        assert Interaction.objects.get().verb == "too_hard"
+        assert f'data-llmrec-item="{keys[0]}"' not in render("{% recommend k=6 %}", request=request_of(member))
+        assert client.post(EVENT, {"verb": "restored", "key": keys[0]}).status_code == 204
+        assert f'data-llmrec-item="{keys[0]}"' in render("{% recommend k=6 %}", request=request_of(member))
+
+    @pytest.mark.parametrize("verb", ["shown", "clicked", "read", "dismissed"])
+    def test_somebody_elses_list_is_not_there(self, page, verb, other):
+        list_id, keys = page
+        client = Client()
+        client.force_login(other)
+        data = {"verb": verb, "list": list_id, "key": keys[0], "seconds": "9"}
+        assert client.post(EVENT, data).status_code == 404
+        untouched = RecommendationItem.objects.filter(shown_at=None, clicked_at=None, dwell_s=None, dismissed_at=None)
+        assert untouched.count() == 3
+        assert not Interaction.objects.exists()

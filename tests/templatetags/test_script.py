@@ -9,9 +9,10 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.template import engines
 from django.test import override_settings
 from django.urls import include, path
+from django.utils import timezone
 
 from llmrec_django import api
-from llmrec_django.models import Interaction, Resource
+from llmrec_django.models import Interaction, RecommendationItem, Resource
 from llmrec_django.types import InteractionInput
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -38,6 +39,7 @@ urlpatterns = [
     path("favicon.ico", blank),
     path("ml/", blank),
     path("dl/", blank),
+    path("stat/", blank),
     path("llmrec/", include("llmrec_django.urls")),
 ]
 
@@ -129,3 +131,57 @@ def test_titles_that_are_markup_stay_text(live_server, tab, db):
     assert tab.locator("llmrec-list a").inner_text() == evil
     assert tab.title() == "page"
     assert said == []
+
+
+LISTS = """{% load llmrec_django %}<!doctype html><title>page</title>
+<div style="height: 3000px">{% recommend k=2 heading="" %}</div>
+{% recommend k=4 heading="below" %}
+{% llmrec_beacon %}"""
+
+
+def test_impressions_clicks_dismissals_and_undo_reach_their_items(live_server, tab, member, catalogue, monkeypatch):
+    tab, said = tab
+    monkeypatch.setattr(f"{__name__}.PAGE", LISTS)
+    monkeypatch.setattr(f"{__name__}.POLICY", f"{POLICY}; style-src 'unsafe-inline'")
+    tab.goto(live_server.url)
+
+    def items(**conditions):
+        rows = RecommendationItem.objects.filter(**conditions).order_by("list__created_at", "rank")
+        return list(rows.values_list("list__k", "rank"))
+
+    # Only what was on the screen was seen.
+    wait_until(tab, lambda: items(shown_at__isnull=False) == [(2, 1), (2, 2)])
+    lower = tab.locator("[data-llmrec-list]").nth(1)
+    lower.scroll_into_view_if_needed()
+    wait_until(tab, lambda: len(items(shown_at__isnull=False)) == 6)
+
+    item = lower.locator("li").nth(1)
+    title = item.locator("h3").inner_text()
+    item.locator("summary").click()
+    item.get_by_role("button", name="Too hard").click()
+    wait_until(tab, lambda: items(dismissed_at__isnull=False) == [(4, 2)])
+    assert not item.locator("h3").is_visible()
+    assert item.get_by_text("You will not be shown this again.").is_visible()
+    assert recorded() == {("too_hard", Resource.objects.get(title=title).key)}
+
+    item.get_by_role("button", name="Undo").click()
+    item.locator("h3").wait_for(state="visible")
+    assert items(dismissed_at__isnull=False) == []
+    item.locator("summary").click()
+    item.get_by_role("button", name="I know this already").click()
+    wait_until(tab, lambda: items(dismissed_at__isnull=False) == [(4, 2)])
+
+    with tab.expect_navigation():
+        tab.locator("[data-llmrec-list]").first.locator("a").first.click()
+    wait_until(tab, lambda: [k for k, _ in items(clicked_at__isnull=False)] == [2])
+    assert said == []
+
+
+def test_how_long_a_page_was_read_is_reported_when_it_is_left(live_server, tab, member, catalogue):
+    tab, _ = tab
+    tab.goto(live_server.url)
+    api.recommend(api.get_learner(member), k=4)
+    RecommendationItem.objects.filter(resource__key="ml").update(shown_at=timezone.now(), clicked_at=timezone.now())
+    tab.wait_for_timeout(700)
+    tab.goto(f"{live_server.url}/dl/")
+    wait_until(tab, lambda: RecommendationItem.objects.filter(dwell_s__gte=0.6, dwell_s__lt=30).exists())

@@ -71,7 +71,7 @@ class Reason:
 
     def __str__(self) -> str:
         """Say it in the active language."""
-        return str(SENTENCES[self.code] % self.values if self.values else SENTENCES[self.code])
+        return str(SENTENCES[self.code] % self.values)
 
 
 def explain(version: ModelVersion, reasons: Iterable[Reason]) -> None:

@@ -158,14 +158,15 @@ def rank_active(
         with_sources: Rank by each source of the version alone too.
 
     Returns:
-        The lists of the blend, and of each source; int32 [B, K]. Resources that the version does not know are in none.
+        The lists of the blend, and of each source; int32 [B, K]. A resource that came after training is
+        judged by its text, as in serving; one without a text is in none.
 
     Raises:
         ArtifactError: its files are missing or damaged.
     """
-    from llmrec_django.services.scoring import scorer_of  # it reads this package
+    from llmrec_django.services.scorer import present_scorer_of  # it reads this package
 
-    scorer = scorer_of(active)
+    scorer = present_scorer_of(active)
     row_of = rows_in(scorer.resource_ids, dataset.resource_ids)  # [N] → its row there, -1 where it is unknown
     there = row_of >= 0
     code_of = np.array([scorer.verbs.index(v) if v in scorer.verbs else -1 for v in dataset.verbs], dtype=np.int16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,13 @@ import numpy as np
 from django.db import Error as DatabaseError
 
 from llmrec_django.conf import conf, resolve_tenant
-from llmrec_django.engine.ranking import history_vector, mmr_order
+from llmrec_django.engine.ranking import mmr_order
 from llmrec_django.engine.ranking.explore import draw_places
-from llmrec_django.models import Interaction, LearnerProfile, Placement
+from llmrec_django.models import LearnerProfile, Placement
 from llmrec_django.retrieval.candidates import (
     nearest,
     newest,
     popular,
-    profile_vector,
     resource_vectors,
     words,
 )
@@ -27,6 +26,7 @@ from llmrec_django.retrieval.dismissals import dismissals
 from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.services.discovery import with_new
 from llmrec_django.services.experiments import assign
+from llmrec_django.services.learned import learn
 from llmrec_django.services.levels import leaning, level_of
 from llmrec_django.services.lists import is_kept, store_list
 from llmrec_django.services.results import hydrate, requester
@@ -42,32 +42,18 @@ if TYPE_CHECKING:
     from llmrec_django.retrieval.eligibility import Eligibility
     from llmrec_django.services.experiments import Assignment
     from llmrec_django.services.scoring import Scored
-    from llmrec_django.types import Float32Vector, Recommendation
+    from llmrec_django.types import Recommendation
 
 logger = logging.getLogger(__name__)
 
 OVERFETCH = 5
 """Candidates per place in the list, for diversity to choose from."""
 
-PROFILE_SHARE = 0.35
-"""Weight of goals and interests beside a history; what a learner says they want must be felt at once."""
-
 SCORED_TOGETHER = 200
 """Learners whose whole catalogues are scored at once in a batch."""
 
 Ranked = list[tuple[int, float, str]]
 """(resource id, score, source), best first."""
-
-
-@dataclass(slots=True)
-class _Learned:
-    """What is known about a learner at this moment."""
-
-    history: list[tuple[int, float]] = field(default_factory=list)
-    """(resource id, weight) of what speaks for a resource, newest first."""
-    vector: Float32Vector | None = None
-    words: str = ""
-    """Profile text that has no vector yet: its words are matched instead."""
 
 
 def recommend(
@@ -358,61 +344,18 @@ def _personal(
     learner = audience.learner
     if learner is None or not learner.personalise:
         return []
-    learned = _learn(learner, space)
-    if space is not None and learned.vector is not None:
+    learned = learn(learner, space)
+    vector = learned.vector()
+    if space is not None and vector is not None:
         depth = n if diversity <= 0 and audience.level is None else n * OVERFETCH
-        found = leaning(nearest(space, learned.vector, eligibility, depth), audience.level)
+        found = leaning(nearest(space, vector, eligibility, depth), audience.level)
         if diversity > 0 and len(found) > 1:
             vectors = resource_vectors(space, [pk for pk, _ in found])
             found = [row for row in found if row[0] in vectors]
             matrix = np.stack([vectors[pk] for pk, _ in found])
             found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]
         return [(pk, score, "content") for pk, score in found[:n]]
-    if learned.words:
-        return _plain("words", audience, n, lambda depth: words(learned.words, eligibility, depth, at_least=0))
+    if learned.text:
+        # It has no vector yet: its words are matched instead.
+        return _plain("words", audience, n, lambda depth: words(learned.text, eligibility, depth, at_least=0))
     return []
-
-
-def _learn(learner: LearnerProfile, space: VectorSpace | None) -> _Learned:
-    """Read a learner's recent interactions and profile, now: a click a second ago counts."""
-    learned = _Learned(history=_history(learner))
-    text = learner.text
-    profile = profile_vector(space, learner) if space is not None and text else None
-    if space is not None and learned.history:
-        vectors = resource_vectors(space, [pk for pk, _ in learned.history])
-        known = [(vectors[pk], weight) for pk, weight in learned.history if pk in vectors]
-        if known:
-            learned.vector = history_vector(
-                np.stack([vector for vector, _ in known]),
-                [weight for _, weight in known],
-                decay=conf.HISTORY_DECAY,
-                profile=profile,
-                profile_share=PROFILE_SHARE,
-            )
-    if learned.vector is None:
-        learned.vector = profile
-    if learned.vector is None:
-        learned.words = text
-    return learned
-
-
-def _history(learner: LearnerProfile) -> list[tuple[int, float]]:
-    """Return what speaks for resources, newest first, each resource once with its strongest interaction."""
-    rows = (
-        Interaction.objects.filter(learner=learner, resource__isnull=False)
-        .newest_first()
-        .values_list("resource_id", "verb", "value")[: conf.HISTORY_LENGTH * 2]
-    )
-    weights: dict[int, float] = {}
-    against: set[int] = set()
-    for resource_id, name, value in rows:
-        verb = conf.VERBS.get(name)
-        if verb is None or verb.effect == "neutral":
-            continue
-        disliked = name == "rated" and value is not None and value < conf.RATING_LIKED_FROM
-        if verb.effect == "negative" or disliked:
-            against.add(resource_id)
-        else:
-            weights[resource_id] = max(weights.get(resource_id, 0.0), verb.weight)
-    liked = [(pk, weight) for pk, weight in weights.items() if pk not in against]
-    return liked[: conf.HISTORY_LENGTH]

@@ -1,0 +1,98 @@
+"""What is known about a learner at this moment, without training: a click a second ago counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llmrec_django.conf import conf
+from llmrec_django.engine.ranking import history_vector
+from llmrec_django.models import Interaction
+from llmrec_django.retrieval.candidates import profile_vector, resource_vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from llmrec_django.models import LearnerProfile, VectorSpace
+    from llmrec_django.types import Float32Vector
+
+PROFILE_SHARE = 0.35
+"""Weight of goals and interests beside a history; what a learner says they want must be felt at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """A resource that a learner's history speaks for."""
+
+    resource_id: int
+    weight: float
+    """Of the strongest thing they did with it."""
+    verb: str
+    """What that was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A learner's recent resources, goals and interests."""
+
+    history: tuple[Deed, ...] = ()
+    """Newest first, each resource once."""
+    vectors: dict[int, Float32Vector] = field(default_factory=dict)
+    """Of the history, by resource; without those that have none."""
+    profile: Float32Vector | None = None
+    """Vector of goals and interests."""
+    text: str = ""
+    """Goals and interests."""
+
+    def vector(self, without: Collection[int] = (), *, with_profile: bool = True) -> Float32Vector | None:
+        """Return where in the space of texts to look for this learner; float32 [D], None where that is not known.
+
+        Args:
+            without: Resources to be left out of the history.
+            with_profile: Count goals and interests.
+        """
+        known = [deed for deed in self.history if deed.resource_id in self.vectors and deed.resource_id not in without]
+        profile = self.profile if with_profile else None
+        if not known:
+            return profile
+        return history_vector(
+            np.stack([self.vectors[deed.resource_id] for deed in known]),
+            [deed.weight for deed in known],
+            decay=conf.HISTORY_DECAY,
+            profile=profile,
+            profile_share=PROFILE_SHARE,
+        )
+
+
+def learn(learner: LearnerProfile, space: VectorSpace | None) -> Learned:
+    """Read a learner's recent interactions and profile."""
+    history = _history(learner)
+    vectors: dict[int, Float32Vector] = {}
+    profile = None
+    if space is not None:
+        profile = profile_vector(space, learner) if learner.text else None
+        vectors = resource_vectors(space, [deed.resource_id for deed in history])
+    return Learned(history, vectors, profile, learner.text)
+
+
+def _history(learner: LearnerProfile) -> tuple[Deed, ...]:
+    rows = (
+        Interaction.objects.filter(learner=learner, resource__isnull=False)
+        .newest_first()
+        .values_list("resource_id", "verb", "value")[: conf.HISTORY_LENGTH * 2]
+    )
+    deeds: dict[int, Deed] = {}
+    against: set[int] = set()
+    for resource_id, name, value in rows:
+        verb = conf.VERBS.get(name)
+        if verb is None or verb.effect == "neutral":
+            continue
+        disliked = name == "rated" and value is not None and value < conf.RATING_LIKED_FROM
+        if verb.effect == "negative" or disliked:
+            against.add(resource_id)
+        elif resource_id not in deeds or verb.weight > deeds[resource_id].weight:
+            deeds[resource_id] = Deed(resource_id, verb.weight, name)
+    liked = [deed for deed in deeds.values() if deed.resource_id not in against]
+    return tuple(liked[: conf.HISTORY_LENGTH])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -48,8 +48,8 @@ class EventForm(forms.Form):
     @property
     def keys(self) -> Sequence[str]:
         """All keys; several of one list may be on a screen."""
-        field = self.fields["key"]
-        return [field.clean(key) for key in self.data.getlist("key")[:MAX_KEYS]]  # type: ignore[union-attr]
+        given: Any = self.data
+        return [self.fields["key"].clean(key) for key in given.getlist("key")[:MAX_KEYS]]
 
 
 def _private(response: HttpResponse) -> HttpResponse:

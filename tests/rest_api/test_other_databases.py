@@ -37,6 +37,13 @@ assert client.get("/api/v1/profile/export/").json() == {}
 assert client.patch("/api/v1/profile/", {"goals": "x"}, format="json").status_code == 503
 assert client.delete("/api/v1/profile/").status_code == 204
 assert client.post("/llmrec/events/", {"verb": "viewed", "key": "x"}).status_code == 204
+dismissed = {"feedback": [{"kind": "dismissed", "resource_key": "x"}]}
+response = client.post("/api/v1/feedback/", dismissed, format="json")
+assert (response.status_code, response.json()) == (200, {"changed": 0}), response.content
+assert client.get("/api/v1/recommendations/00000000-0000-4000-8000-000000000000/").status_code == 404
+assert client.get("/api/v1/profile/insight/").json()["history"] == []
+assert client.post("/api/v1/profile/restore/", {"resource_key": "x"}, format="json").status_code == 200
+assert client.post("/api/v1/profile/reset/").status_code == 204
 
 from django.template import engines
 from django.test import RequestFactory

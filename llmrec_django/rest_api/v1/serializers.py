@@ -10,7 +10,7 @@ from rest_framework import ISO_8601, serializers
 
 from llmrec_django.models import Resource
 from llmrec_django.rest_api.v1.describe import name_component
-from llmrec_django.types import InteractionInput
+from llmrec_django.types import FeedbackInput, InteractionInput
 from llmrec_django.web.lists import safe_url
 
 MAX_BATCH = 100
@@ -94,6 +94,10 @@ class RankedListSerializer(Component):
 class RecommendationsSerializer(RankedListSerializer):
     """An ordered list, best first, and how it was made."""
 
+    recommendation_id = serializers.UUIDField(
+        allow_null=True, help_text="Names the list in feedback; null for a list that is not kept."
+    )
+
     placement = serializers.CharField(allow_blank=True)
     is_personal = serializers.BooleanField(help_text="True when the caller's own history or profile chose an item.")
     fallback = serializers.CharField(
@@ -155,6 +159,97 @@ class InteractionBatchSerializer(StrictSerializer):
     interactions = serializers.ListField(
         child=InteractionSerializer(), min_length=1, max_length=MAX_BATCH, help_text="All are recorded, or none."
     )
+
+
+class FeedbackSerializer(StrictSerializer):
+    """One thing the caller did about a recommended resource."""
+
+    kind = serializers.CharField(max_length=16, help_text="shown, clicked, read, rated, dismissed.")
+    resource_key = serializers.CharField(max_length=255, trim_whitespace=False)
+    recommendation_id = serializers.UUIDField(
+        required=False, allow_null=True, default=None, help_text="Of the list it was in; needed for shown and clicked."
+    )
+    value = serializers.FloatField(
+        required=False, allow_null=True, default=None, help_text="The rating with rated, the seconds with read."
+    )
+    reason = serializers.CharField(
+        max_length=16,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="With dismissed: not_interested (when left out), already_know, too_hard, too_easy.",
+    )
+    occurred_at = MomentField(
+        required=False,
+        allow_null=True,
+        default=None,
+        format=ISO_8601,
+        input_formats=[ISO_8601],
+        help_text="ISO 8601; now, if left out. Older than 30 days counts as 30 days old.",
+    )
+    event_id = serializers.CharField(
+        max_length=255,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Your own id of what the caller did: sent twice, it counts once.",
+    )
+
+    def to_internal_value(self, data: Any) -> FeedbackInput:
+        return FeedbackInput(**super().to_internal_value(data))
+
+
+class FeedbackBatchSerializer(StrictSerializer):
+    """Several things the caller did about recommended resources."""
+
+    feedback = serializers.ListField(
+        child=FeedbackSerializer(), min_length=1, max_length=MAX_BATCH, help_text="All are taken in, or none."
+    )
+
+
+class FeedbackTakenSerializer(Component):
+    """What became of feedback."""
+
+    changed = serializers.IntegerField(
+        help_text="Items of lists that it changed: what was known already changes nothing."
+    )
+
+
+class ResourceKeySerializer(StrictSerializer):
+    """Names one resource."""
+
+    resource_key = serializers.CharField(max_length=255, trim_whitespace=False)
+
+
+class DeedSerializer(Component):
+    """One thing that shapes the caller's lists."""
+
+    resource = ResourceSerializer()
+    verb = serializers.CharField()
+    occurred_at = serializers.DateTimeField()
+    weight = FiniteField(help_text="Above 0 it speaks for what is like it, below against; 1 is the most.")
+
+
+class DismissedSerializer(Component):
+    """One thing that the caller turned down."""
+
+    resource = ResourceSerializer()
+    reason = serializers.CharField(help_text="not_interested, already_know, too_hard, too_easy.")
+    occurred_at = serializers.DateTimeField()
+
+
+class InsightSerializer(Component):
+    """What the caller's lists are made from."""
+
+    personalise = serializers.BooleanField(source="learner.personalise")
+    goals = serializers.CharField(source="learner.goals", allow_blank=True)
+    interests = TextListField(source="learner.interests")
+    level = serializers.CharField(
+        allow_blank=True, help_text="What lists lean to: beginner, intermediate, advanced, or nothing."
+    )
+    stated_level = serializers.CharField(source="learner.level", allow_blank=True)
+    history = DeedSerializer(many=True, help_text="Newest first.")
+    dismissed = DismissedSerializer(many=True, help_text="Newest first.")
 
 
 class RecordedSerializer(Component):

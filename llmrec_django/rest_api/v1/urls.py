@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path, register_converter
 
-from llmrec_django.rest_api.v1 import views
+from llmrec_django.rest_api.v1 import feedback_views, views
 
 
 class ResourceKeyConverter:
@@ -28,8 +28,13 @@ urlpatterns = [
     path("resources/<llmrec_key:key>/", views.ResourceView.as_view(), name="resource"),
     path("search/", views.SearchView.as_view(), name="search"),
     path("recommendations/", views.RecommendationsView.as_view(), name="recommendations"),
+    path("recommendations/<uuid:list_id>/", feedback_views.StoredListView.as_view(), name="stored-list"),
+    path("feedback/", feedback_views.FeedbackView.as_view(), name="feedback"),
     path("interactions/", views.InteractionsView.as_view(), name="interactions"),
     path("interactions/batch/", views.InteractionBatchView.as_view(), name="interactions-batch"),
     path("profile/", views.ProfileView.as_view(), name="profile"),
+    path("profile/insight/", feedback_views.InsightView.as_view(), name="profile-insight"),
+    path("profile/restore/", feedback_views.RestoreView.as_view(), name="profile-restore"),
+    path("profile/reset/", feedback_views.ResetView.as_view(), name="profile-reset"),
     path("profile/export/", views.ProfileExportView.as_view(), name="profile-export"),
 ]

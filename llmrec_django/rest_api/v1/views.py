@@ -20,7 +20,7 @@ from llmrec_django.services.spaces import tables_exist
 from llmrec_django.types import InteractionInput
 from llmrec_django.web.events import record_own
 from llmrec_django.web.guard import is_shown, shown
-from llmrec_django.web.identity import find_learner, get_learner
+from llmrec_django.web.identity import find_learner, get_learner, learner_of_lists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +149,7 @@ class RecommendationsView(LLMRecView):
             raise ValidationError({"placement": [f"No placement is named {placement!r}."]}, code="unknown_placement")
         result = shown(
             lambda: api.recommend(
-                find_learner(who),
+                learner_of_lists(who),
                 placement=placement,
                 k=query.get("k"),
                 tenant=who.tenant,
@@ -178,8 +178,8 @@ class InteractionsView(LLMRecView):
         try:
             return recorded(record_own(self.caller, [interaction], source="api"))
         except (InvalidInteraction, UnknownResource) as exc:
-            _, field = _place(exc)
-            raise ValidationError({field: [str(exc)]}, code=_code(exc)) from exc
+            _, field = place_of(exc)
+            raise ValidationError({field: [str(exc)]}, code=code_of(exc)) from exc
 
 
 class InteractionBatchView(LLMRecView):
@@ -199,9 +199,9 @@ class InteractionBatchView(LLMRecView):
         try:
             return recorded(record_own(self.caller, interactions, source="api"))
         except (InvalidInteraction, UnknownResource) as exc:
-            index, field = _place(exc)
+            index, field = place_of(exc)
             mistake: Any = {"interactions": {index: {field: [str(exc)]}}}
-            raise ValidationError(mistake, code=_code(exc)) from exc
+            raise ValidationError(mistake, code=code_of(exc)) from exc
 
 
 class ProfileView(LLMRecView):
@@ -275,13 +275,13 @@ def recorded(n: int) -> Response:
     return Response({"recorded": n}, status=201 if n else 200)
 
 
-def _place(exc: InvalidInteraction | UnknownResource) -> tuple[int, str]:
+def place_of(exc: InvalidInteraction | UnknownResource) -> tuple[int, str]:
     """Return the index and the field in an error's `field`, as "interactions[3].verb"."""
-    found = re.fullmatch(r"interactions\[(\d+)\]\.(.*)", exc.field)
+    found = re.fullmatch(r"\w+\[(\d+)\]\.(.*)", exc.field)
     return (int(found[1]), found[2]) if found else (0, exc.field)
 
 
-def _code(exc: Exception) -> str:
+def code_of(exc: Exception) -> str:
     return "unknown_resource" if isinstance(exc, UnknownResource) else "invalid"
 
 

@@ -61,11 +61,13 @@ def train(tenant: str | None = None, seed: int = 0) -> dict[str, Any]:
 
     if not spaces.tables_exist():
         return {}
+    tenant = tenant or resolve_tenant()
     try:
-        version = training.train(tenant or resolve_tenant(), seed=seed)
+        version = training.train(tenant, seed=seed)
     except LLMRecError as exc:
         logger.warning("not trained tenant=%s cause=%s", tenant, exc)
-        return {"status": "failed", "why": str(exc)}
+        return {"why": str(exc)}
+    logger.info("trained tenant=%s version=%s status=%s why=%s", tenant, version.pk, version.status, version.why)
     return {"version": version.pk, "status": version.status, "why": version.why}
 
 

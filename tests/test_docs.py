@@ -120,6 +120,29 @@ def test_python_imports_of_ours_exist():
                     assert hasattr(module, name.name), f"{block.page}: {node.module}.{name.name}"
 
 
+def test_the_beat_schedule_names_tasks_and_queues_that_exist():
+    from celery import Celery
+    from celery.beat import Scheduler
+
+    from llmrec_django import tasks
+
+    app = Celery("reader", set_as_current=False)
+    app.tasks.update({task.name: task for task in vars(tasks).values() if hasattr(task, "apply_async")})
+    found = [block for block in blocks("python") if "CELERY_BEAT_SCHEDULE = {" in block.code]
+    assert [block.page for block in found] == ["docs/install.md"]
+    names: dict = {}
+    exec(found[0].code, names)
+    app.conf.beat_schedule = names["CELERY_BEAT_SCHEDULE"]
+    scheduler = Scheduler(app, lazy=True)
+    scheduler.setup_schedule()
+    entries = {name: entry for name, entry in scheduler.schedule.items() if name.startswith("llmrec-")}
+    assert {entry.task for entry in entries.values()} <= set(app.tasks)
+    assert {entry.options["queue"] for entry in entries.values()} <= set(DEFAULTS["QUEUES"].values())
+    worker = re.search(r"celery -A yoursite worker -Q (\S+)", (DOCS / "install.md").read_text(encoding="utf-8"))
+    assert {entry.options["queue"] for entry in entries.values()} <= set(worker[1].split(","))
+    assert all(entry.schedule.remaining_estimate(entry.last_run_at) is not None for entry in entries.values())
+
+
 # Names
 
 

@@ -84,7 +84,11 @@ def start_worker(broker, tmp_path, transactional_db, settings):
     encoders.forget_encoders()
     started = []
 
-    def start(encoder="llmrec_django.testing.HashingEncoder", name="default"):
+    def start(
+        encoder="llmrec_django.testing.HashingEncoder",
+        name="default",
+        queues="llmrec.embed,llmrec.train,llmrec.default",
+    ):
         log = (tmp_path / f"worker{len(started)}.log").open("wb")
         environment = {
             **os.environ,
@@ -98,7 +102,7 @@ def start_worker(broker, tmp_path, transactional_db, settings):
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "celery", "-A", "tests.worker.celery_app", "worker", "-P", "solo", "-B"),
-                *("-Q", "llmrec.embed,llmrec.default", "-s", str(tmp_path / f"beat{len(started)}"), "-l", "INFO"),
+                *("-Q", queues, "-s", str(tmp_path / f"beat{len(started)}"), "-l", "INFO"),
                 *("--without-gossip", "--without-mingle"),
             ],
             env=environment,

@@ -22,5 +22,7 @@ LLMREC = {
     },
     "ENCODER": os.environ.get("LLMREC_WORKER_ENCODER_NAME", "default"),
     "EMBED_LEASE_S": 4,
+    "TRAIN_SOURCES": ("transitions", "popularity"),
+    "TUNE_S": 0,
     "ARTIFACT_DIR": os.environ["LLMREC_WORKER_ARTIFACTS"],
 }

@@ -130,7 +130,14 @@ DEFAULTS: dict[str, Any] = {
     # Store the words learners search for. Off: a search leaves no trace.
     "RECORD_SEARCHES": False,
     # Days that learner data is kept; `llmrec_prune` deletes what is older. None: for ever.
-    "RETENTION_DAYS": {"interactions": None, "searches": 30, "visitors": 180, "lists": 180},
+    "RETENTION_DAYS": {
+        "interactions": None,
+        "searches": 30,
+        "visitors": 180,
+        "lists": 180,
+        "goal_drafts": 7,
+        "written_texts": 180,
+    },
     # Keep the lists that were computed, and what became of them. "learners": of those who have personal
     # recommendations on; "all": also of everybody else, without saying whose; None: keep none.
     "STORE_LISTS": "learners",
@@ -141,7 +148,8 @@ DEFAULTS: dict[str, Any] = {
     # What is as similar as this to something a learner dismissed (cosine of their texts) is hidden with it.
     # None: only the resource itself.
     "DISMISS_SIMILAR_FROM": 0.95,
-    # How strongly lists lean to a learner's level, where it is known; 0: not at all.
+    # How strongly lists lean to a learner's level, where it is known: at 1 a resource one level off gives up the
+    # distance from the first place to the last; 0: not at all.
     "LEVEL_WEIGHT": 0.5,
     # Interactions of one learner that shape their list, newest first.
     "HISTORY_LENGTH": 50,

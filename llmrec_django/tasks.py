@@ -11,6 +11,7 @@ from celery import shared_task
 from llmrec_django.conf import resolve_tenant
 from llmrec_django.exceptions import EncoderUnavailable, LLMRecError
 from llmrec_django.services import embedding, nudge, screening, spaces
+from llmrec_django.services.writing import run
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ def sweep() -> dict[str, int]:
     if not spaces.tables_exist():
         return {"pending_spaces": 0, "purged": 0}
     _screen()
+    run.tidy_up()
+    if run.work_is_waiting():
+        nudge.publish(nudge.WRITE_TASK, "default")
     pending = embedding.work_is_pending()
     if pending:
         nudge.publish()
@@ -93,6 +97,17 @@ def screen() -> dict[str, int]:
     """Look at new and changed texts; the sweep and embedding do it too."""
     report = _screen()
     return {"screened": report.screened, "flagged": report.flagged}
+
+
+@shared_task(name=nudge.WRITE_TASK, ignore_result=True)
+def write_pending() -> dict[str, int]:
+    """Let the language model write what waits for it; what it cannot write now, the sweep asks for again."""
+    if not spaces.tables_exist():
+        return {"written": 0, "refused": 0, "failed": 0}
+    report = run.write_pending()
+    if report.stopped == "time":
+        nudge.publish(nudge.WRITE_TASK, "default")
+    return {"written": report.written, "refused": report.refused, "failed": report.failed}
 
 
 def _screen() -> screening.ScreenReport:

@@ -112,8 +112,8 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'written texts',
                 'abstract': False,
                 'required_db_vendor': 'postgresql',
-                'indexes': [models.Index(condition=models.Q(('state', 'waiting')), fields=['-id'], name='llmrec_written_text_waiting')],
-                'constraints': [models.UniqueConstraint(fields=('subject_hash', 'kind', 'locale', 'prompt_version', 'model'), name='llmrec_written_text_unique'), models.CheckConstraint(condition=models.Q(('state', 'written'), ('text', ''), _connector='OR'), name='llmrec_written_text_only_if_written')],
+                'indexes': [models.Index(fields=['subject_hash'], name='llmrec_written_text_subject'), models.Index(condition=models.Q(('state', 'waiting')), fields=['-id'], name='llmrec_written_text_waiting')],
+                'constraints': [models.UniqueConstraint(fields=('resource', 'kind', 'subject_hash', 'locale', 'prompt_version', 'model'), name='llmrec_written_text_unique'), models.CheckConstraint(condition=models.Q(('state', 'written'), ('text', ''), _connector='OR'), name='llmrec_written_text_only_if_written')],
             },
         ),
     ]

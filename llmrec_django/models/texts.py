@@ -59,13 +59,15 @@ class WrittenText(LLMRecModel):
         verbose_name_plural = _("written texts")
         constraints = [
             models.UniqueConstraint(
-                fields=["subject_hash", "kind", "locale", "prompt_version", "model"], name="llmrec_written_text_unique"
+                fields=["resource", "kind", "subject_hash", "locale", "prompt_version", "model"],
+                name="llmrec_written_text_unique",
             ),
             models.CheckConstraint(
                 condition=Q(state=Written.WRITTEN) | Q(text=""), name="llmrec_written_text_only_if_written"
             ),
         ]
         indexes = [
+            models.Index(fields=["subject_hash"], name="llmrec_written_text_subject"),
             models.Index(fields=["-id"], condition=Q(state=Written.WAITING), name="llmrec_written_text_waiting"),
         ]
 

@@ -12,6 +12,7 @@ import atexit
 import logging
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EMBED_TASK = "llmrec_django.embed_pending"
+WRITE_TASK = "llmrec_django.write_pending"
 
 COALESCE_S = 0.2
 """A burst of saves becomes one message."""
@@ -42,11 +44,20 @@ def nudge_embedding() -> None:
     Returns at once whatever the broker does; the sweep finds what a lost nudge would have announced. Does nothing
     without Celery, in eager mode (it would load a model inside the web request), or with LLMREC["CELERY"] off.
     """
+    _wake(_nudger)
+
+
+def nudge_writing() -> None:
+    """Ask for texts that wait for the language model, in the same way."""
+    _wake(_writing_nudger)
+
+
+def _wake(nudger: Nudger) -> None:
     if not conf.CELERY:
         return
     alias = router.db_for_write(Resource)
     if is_supported(alias):
-        transaction.on_commit(_nudger.wake, using=alias, robust=True)
+        transaction.on_commit(nudger.wake, using=alias, robust=True)
 
 
 def can_publish() -> bool:
@@ -58,8 +69,8 @@ def can_publish() -> bool:
     return not current_app.conf.task_always_eager
 
 
-def publish() -> bool:
-    """Send one message to the embed queue; return whether that is done with. Never raises."""
+def publish(task: str = EMBED_TASK, purpose: str = "embed") -> bool:
+    """Send one message to the queue of a purpose; return whether that is done with. Never raises."""
     if not can_publish():
         return True
     from celery import current_app
@@ -68,9 +79,7 @@ def publish() -> bool:
     try:
         with app.connection_for_write(connect_timeout=TIMEOUT_S) as connection:
             connection.transport_options = {**(connection.transport_options or {}), **_timeouts(connection)}
-            app.send_task(
-                EMBED_TASK, queue=conf.QUEUES["embed"], connection=connection, retry=False, ignore_result=True
-            )
+            app.send_task(task, queue=conf.QUEUES[purpose], connection=connection, retry=False, ignore_result=True)
     except Exception as exc:  # noqa: BLE001 - every transport has its own errors; a nudge may be lost, a save not
         logger.warning("workers not nudged, the sweep will find the work cause=%s: %s", type(exc).__name__, exc)
         return False
@@ -128,7 +137,9 @@ class Nudger:
 
 
 _nudger = Nudger()
-atexit.register(_nudger.flush)
-if hasattr(os, "register_at_fork"):
-    # A forked web worker has the flag but not the thread, and maybe a lock held for ever.
-    os.register_at_fork(after_in_child=_nudger._reset)
+_writing_nudger = Nudger(partial(publish, WRITE_TASK, "default"))
+for _each in (_nudger, _writing_nudger):
+    atexit.register(_each.flush)
+    if hasattr(os, "register_at_fork"):
+        # A forked web worker has the flag but not the thread, and maybe a lock held for ever.
+        os.register_at_fork(after_in_child=_each._reset)

@@ -9,7 +9,15 @@ from django.db import router, transaction
 from django.db.models import Exists, OuterRef
 
 from llmrec_django.conf import LLMRecConfigurationError, conf
-from llmrec_django.models import Interaction, LearnerProfile, ProfileVector, RecommendationItem, RecommendationList
+from llmrec_django.models import (
+    GoalDraft,
+    Interaction,
+    LearnerProfile,
+    ProfileVector,
+    RecommendationItem,
+    RecommendationList,
+    WrittenText,
+)
 from llmrec_django.models.base import is_supported
 from llmrec_django.signals import learner_forgotten
 
@@ -112,11 +120,22 @@ def _expired_visitors(before: datetime) -> QuerySet[LearnerProfile]:
     )
 
 
+def _expired_drafts(before: datetime) -> QuerySet[GoalDraft]:
+    return GoalDraft.objects.using(_alias()).filter(created_at__lt=before)
+
+
+def _expired_texts(before: datetime) -> QuerySet[WrittenText]:
+    """What was written from learners' evidence; whoever needs one again gets it written again."""
+    return WrittenText.objects.using(_alias()).filter(kind=WrittenText.Kind.REASON, created_at__lt=before)
+
+
 EXPIRED: dict[str, Callable[[datetime], QuerySet[Any]]] = {
     "interactions": _expired_interactions,
     "searches": _expired_searches,
     "visitors": _expired_visitors,
     "lists": _expired_lists,
+    "goal_drafts": _expired_drafts,
+    "written_texts": _expired_texts,
 }
 """Key of LLMREC["RETENTION_DAYS"] → what is older than a moment."""
 
@@ -232,12 +251,20 @@ def _moment(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat()
 
 
+def _export_drafts(learner: LearnerProfile) -> list[dict[str, Any]]:
+    return [
+        {"text": draft.text, "proposal": draft.proposal, "created_at": draft.created_at.isoformat()}
+        for draft in GoalDraft.objects.using(_alias()).filter(learner=learner)
+    ]
+
+
 HELD: dict[str, tuple[type[Model], Callable[[LearnerProfile], Any]]] = {
     "profile": (LearnerProfile, _export_profile),
     "interactions": (Interaction, _export_interactions),
     "vectors": (ProfileVector, _export_vectors),
     "lists": (RecommendationList, _export_lists),
     "list_items": (RecommendationItem, _export_items),
+    "goal_drafts": (GoalDraft, _export_drafts),
 }
 """Name in an export → the table that holds learner data, and how a learner's part of it is read. Forgetting
 deletes the profile; every other table goes with it."""

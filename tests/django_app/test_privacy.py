@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 
 from llmrec_django.conf import LLMRecConfigurationError
 from llmrec_django.models import (
+    GoalDraft,
     Interaction,
     LearnerProfile,
     ProfileVector,
@@ -17,6 +18,7 @@ from llmrec_django.models import (
     RecommendationList,
     Resource,
     VectorSpace,
+    WrittenText,
 )
 from llmrec_django.services.privacy import HELD, export_learner, forget_learner, prune
 from llmrec_django.signals import learner_forgotten
@@ -169,7 +171,13 @@ class TestPruning:
         kept = recommended(known, resource, days=19)
         recommended(known, resource, days=21)
         LearnerProfile.objects.update(updated_at=NOW - dt.timedelta(days=51))
-        expected = {"interactions": 1, "searches": 1, "visitors": 1, "lists": 1}
+        for days, who in ((6, known), (8, LearnerProfile.objects.get(visitor_key="account"))):
+            GoalDraft.objects.create(learner=who, text="knots", try_after=NOW)
+            GoalDraft.objects.filter(learner=who).update(created_at=NOW - dt.timedelta(days=days))
+        for days in (179, 181):
+            WrittenText.objects.create(kind="reason", resource=resource, subject_hash=str(days), try_after=NOW)
+            WrittenText.objects.filter(subject_hash=days).update(created_at=NOW - dt.timedelta(days=days))
+        expected = {"interactions": 1, "searches": 1, "visitors": 1, "lists": 1, "goal_drafts": 1, "written_texts": 1}
         assert prune(now=NOW, dry_run=True) == expected
         assert Interaction.objects.count() == 5
         assert prune(now=NOW) == expected

@@ -97,8 +97,8 @@ class TestScreening:
 
     def test_hostile_rows_of_a_file_are_found(self, tmp_path):
         path = tmp_path / "items.csv.gz"
-        rows = f'item_id,title,description,keywords\n1,Rings,Fine,a;b\n2,Groups,"{INJECTION}",\n3,域,{CHINESE_INJECTION},\n'
-        path.write_bytes(gzip.compress(rows.encode()))
+        rows = ["item_id,title,description", "1,Rings,Fine", f'2,Groups,"{INJECTION}"', f"3,域,{CHINESE_INJECTION}"]
+        path.write_bytes(gzip.compress("\n".join(rows).encode()))
         call_command("llmrec_import", "resources", str(path), stdout=io.StringIO())
         screening.screen_pending()
         assert set(ResourceScreening.objects.held().values_list("resource__key", flat=True)) == {"2", "3"}

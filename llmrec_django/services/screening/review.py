@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import router, transaction
 
 from llmrec_django.models import ResourceScreening, ScreeningReview
+from llmrec_django.services.writing.forgetting import forget_texts_about
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,4 +59,6 @@ def decide(screenings: Iterable[ResourceScreening], decision: str, *, why: str, 
                 findings=row.findings,
             )
             decided.append(row.resource_id)
+        if decision == ScreeningReview.Decision.BLOCKED:
+            forget_texts_about(decided)
     return decided

@@ -19,6 +19,7 @@ from llmrec_django.models import Resource, ResourceScreening
 from llmrec_django.models.base import is_supported
 from llmrec_django.models.screening import rules_id, screen_id
 from llmrec_django.services.screening.classifier import classify
+from llmrec_django.services.writing.forgetting import forget_texts_about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -178,6 +179,7 @@ def _store(looks: Sequence[_Look], looked_by: str, report: ScreenReport) -> None
     report.flagged += n_flagged
     if n_flagged:
         flagged = [look.resource_id for look in looks if look.findings]
+        forget_texts_about(flagged)
         logger.warning("resources wait for a person, they are shown to nobody resources=%s", flagged)
 
 

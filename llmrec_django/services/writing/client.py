@@ -1,0 +1,156 @@
+"""Asking the language model: which one, within which budget, and not at all while it is down."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from django.core.cache import cache
+from django.db import connections, router
+
+from llmrec_django.conf import LLMRecConfigurationError, conf
+from llmrec_django.engine.text import text_hash
+from llmrec_django.engine.writers import build_writer
+from llmrec_django.exceptions import LLMRecError, WriterError, WriterUnavailable
+from llmrec_django.models import WriterUsage
+from llmrec_django.models.base import is_supported
+
+if TYPE_CHECKING:
+    from llmrec_django.engine.writers import Prompt, TextGenerator
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE_S = 3600.0
+USAGE = WriterUsage._meta.db_table
+
+
+class BudgetSpent(WriterUnavailable):
+    """A tenant's calls for this hour or day are used up."""
+
+
+class WriterPaused(WriterUnavailable):
+    """The language model did not answer a moment ago; it is not asked again yet."""
+
+
+@functools.cache
+def _build() -> TextGenerator:
+    generator = build_writer(conf.WRITER["BACKEND"], conf.WRITER["OPTIONS"])
+    if generator.is_remote and not generator.is_local and not conf.ALLOW_REMOTE_TEXT:
+        raise LLMRecConfigurationError(
+            "Cannot use the writer: it sends facts about learners' lists to another machine. "
+            "Set LLMREC['ALLOW_REMOTE_TEXT'] = True if your site allows that."
+        )
+    return generator
+
+
+def writer() -> TextGenerator | None:
+    """Return the site's language model, built once a process; None without one.
+
+    Raises:
+        LLMRecError: it cannot be built, or is remote without the opt-in.
+    """
+    return _build() if conf.WRITER["BACKEND"] else None
+
+
+def model_for(kind: str) -> str | None:
+    """Return the id of the model that writes texts of a kind; None when nobody does. Never raises, loads nothing."""
+    if not conf.WRITER["BACKEND"] or kind not in conf.WRITER["WRITES"]:
+        return None
+    if not is_supported(router.db_for_write(WriterUsage)):
+        return None
+    try:
+        generator = writer()
+        return generator.model_id if generator else None
+    except LLMRecError as exc:
+        _warn_once(str(exc))
+        return None
+
+
+def ask(prompt: Prompt, *, tenant: str, attempt: int = 0) -> str:
+    """Return the model's answer, as it came: nobody may see it before it is validated.
+
+    Raises:
+        BudgetSpent: the tenant has no call left.
+        WriterUnavailable: the model cannot be reached, or could not a moment ago.
+        WriterError: it has no answer to this prompt.
+    """
+    generator = writer()
+    if generator is None:
+        raise WriterError("Cannot write. There is no language model. Set LLMREC['WRITER'].")
+    key = f"llmrec_django:writer:{text_hash(generator.model_id)}"
+    paused_until, pause_s = _read(key)
+    if paused_until > time.time():
+        raise WriterPaused("Cannot write now. The language model did not answer a moment ago. It is asked again later.")
+    _spend(tenant)
+    try:
+        answer = generator.generate(prompt, attempt=attempt)
+    except WriterUnavailable:
+        pause_s = min(LONGEST_PAUSE_S, 2 * pause_s if pause_s else float(conf.WRITER["PAUSE_S"]))
+        _write(key, (time.time() + pause_s, pause_s))
+        raise
+    except WriterError:
+        raise
+    except Exception as exc:
+        # A backend of the site's own, or a model that fails in a way of its own: one text less, nothing else.
+        raise WriterError(f"Cannot write with {generator.model_id!r}. {type(exc).__name__}: {exc}.") from exc
+    if pause_s:
+        _write(key, (0.0, 0.0))
+    return answer
+
+
+def forget_writer() -> None:
+    """Drop the writer; for tests that change settings."""
+    _build.cache_clear()
+    _warn_once.cache_clear()
+
+
+def _spend(tenant: str) -> None:
+    """Count one call, unless the hour or the day is used up. In one statement: workers cannot overspend together."""
+    with connections[router.db_for_write(WriterUsage)].cursor() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO {USAGE} AS used (tenant, hour, calls)
+            SELECT %s, date_trunc('hour', clock_timestamp()), 1
+            WHERE %s > 0 AND %s > (
+                SELECT coalesce(sum(calls), 0) FROM {USAGE}
+                WHERE tenant = %s AND hour > clock_timestamp() - interval '24 hours'
+            )
+            ON CONFLICT (tenant, hour) DO UPDATE SET calls = used.calls + 1 WHERE used.calls < %s
+            RETURNING calls
+            """,
+            [
+                tenant,
+                conf.WRITER["CALLS_PER_HOUR"],
+                conf.WRITER["CALLS_PER_DAY"],
+                tenant,
+                conf.WRITER["CALLS_PER_HOUR"],
+            ],
+        )
+        if cursor.fetchone() is None:
+            raise BudgetSpent(
+                f"Cannot write for tenant {tenant!r} now. Its calls are used up. Raise LLMREC['WRITER']'s "
+                "CALLS_PER_HOUR or CALLS_PER_DAY."
+            )
+
+
+def _read(key: str) -> tuple[float, float]:
+    try:
+        found = cache.get(key)
+    except Exception as exc:  # noqa: BLE001 - every cache backend has its own errors
+        logger.warning("cache not read, the writer is asked cause=%s", type(exc).__name__)
+        found = None
+    return found if isinstance(found, tuple) and len(found) == 2 else (0.0, 0.0)
+
+
+def _write(key: str, value: tuple[float, float]) -> None:
+    try:
+        cache.set(key, value, int(2 * LONGEST_PAUSE_S))
+    except Exception as exc:  # noqa: BLE001 - as above
+        logger.warning("cache not written, the writer is asked again cause=%s", type(exc).__name__)
+
+
+@functools.cache
+def _warn_once(cause: str) -> None:
+    logger.warning("nothing is written, templates stand in cause=%s", cause)

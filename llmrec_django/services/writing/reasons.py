@@ -1,0 +1,98 @@
+"""Reasons in the words of a language model, beside the template that always stands in.
+
+A request reads what is written already and leaves a row for what is not; a worker or `llmrec_write` does the rest.
+Two learners with the same evidence share a text: nothing in it says whose it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from django.db import Error as DatabaseError
+from django.db import connections, router, transaction
+from django.utils import timezone
+
+from llmrec_django.engine.text import text_hash
+from llmrec_django.models import WrittenText
+from llmrec_django.models.texts import Written
+from llmrec_django.services import nudge
+from llmrec_django.services.writing.client import model_for
+from llmrec_django.services.writing.languages import language_of
+from llmrec_django.services.writing.prompt import PROMPT_VERSION, reason_allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from llmrec_django.types import Evidence
+
+logger = logging.getLogger(__name__)
+
+
+def written_reasons(evidence: Iterable[Evidence], *, tenant: str, locale: str, ask: bool = True) -> Mapping[str, str]:
+    """Return the reasons that are written and passed, by the hash of their evidence; ask for those that are missing.
+
+    Reads one query, writes at most one, and never raises: what is not in the answer has its template. A language that
+    texts cannot be checked in has only templates.
+
+    Args:
+        ask: False only reads.
+    """
+    model = model_for(WrittenText.Kind.REASON)
+    if model is None or language_of(locale) is None:
+        return {}
+    by_subject = {subject_hash(item, tenant): item for item in evidence if _says_something(item, locale)}
+    if not by_subject:
+        return {}
+    alias = router.db_for_write(WrittenText)
+    try:
+        with transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext():
+            rows = WrittenText.objects.using(alias).filter(
+                subject_hash__in=by_subject,
+                kind=WrittenText.Kind.REASON,
+                locale=locale,
+                prompt_version=PROMPT_VERSION,
+                model=model,
+            )
+            texts = dict(rows.values_list("subject_hash", "text"))
+            missing = [subject for subject in by_subject if subject not in texts] if ask else []
+            if missing:
+                WrittenText.objects.using(alias).bulk_create(
+                    [_request(by_subject[subject], subject, tenant, locale, model) for subject in missing],
+                    ignore_conflicts=True,
+                )
+                nudge.nudge_writing()
+    except DatabaseError:
+        logger.exception("written reasons not read, templates stand in")
+        return {}
+    return {by_subject[subject].hash: text for subject, text in texts.items() if text}
+
+
+def subject_hash(evidence: Evidence, tenant: str) -> str:
+    """Return what a reason is kept under: nothing of one tenant is shown in another."""
+    return text_hash(f"{tenant}\x1f{evidence.hash}")
+
+
+def _says_something(evidence: Evidence, locale: str) -> bool:
+    allowed = reason_allowed(evidence, locale)
+    return bool(allowed.grounds or allowed.numbers or allowed.claims)
+
+
+def _request(evidence: Evidence, subject: str, tenant: str, locale: str, model: str) -> WrittenText:
+    told: dict[str, Any] = evidence.to_dict()
+    # What is not in the hash must not be told: it may differ between those who share a text.
+    for name in ("parts", "goal_share"):
+        told.pop(name, None)
+    return WrittenText(
+        tenant=tenant,
+        kind=WrittenText.Kind.REASON,
+        subject_hash=subject,
+        locale=locale,
+        prompt_version=PROMPT_VERSION,
+        model=model,
+        resource_id=evidence.resource.id,
+        facts={"evidence": told, "resource_ids": sorted({resource.id for resource in evidence.resources()})},
+        state=Written.WAITING,
+        try_after=timezone.now(),
+    )

@@ -1,0 +1,138 @@
+"""Words that a written text may hold only where the facts carry them, and words it may never hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmrec_django.services.writing.languages import Language
+
+
+def _words(text: str) -> re.Pattern[str]:
+    """Compile English words; "_" is a space, a trailing "*" any ending."""
+    parts = (re.escape(word).replace(r"\*", r"\w*").replace("_", r"\s+") for word in text.split())
+    return re.compile(rf"\b(?:{'|'.join(parts)})\b", re.IGNORECASE)
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+def _characters(text: str) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, text.split())))
+
+
+_DONE = {"completed", "passed"}
+_TAKEN = {"enrolled", "progressed", "completed", "passed", "failed"}
+
+DEEDS: Mapping[Language, tuple[tuple[re.Pattern[str], frozenset[str]], ...]] = {
+    "en": (
+        (_words("complet* finish* master*"), frozenset(_DONE)),
+        (_words("passed passing aced"), frozenset({"passed"})),
+        (_words("failed failing"), frozenset({"failed"})),
+        (_words("enrol* signed_up registered took taken"), frozenset(_TAKEN)),
+        (_words("bought purchased"), frozenset({"purchased"})),
+        (_words("borrow*"), frozenset({"borrowed"})),
+        (_words("bookmark* saved"), frozenset({"bookmarked"})),
+        (_words("rated liked loved enjoyed"), frozenset({"rated"})),
+    ),
+    "zh": (
+        (_characters("完成 学完 修完 读完 看完 学会 掌握了 结业"), frozenset(_DONE)),
+        (_characters("通过了 考过"), frozenset({"passed"})),
+        (_characters("报名 注册 选修 选了 参加"), frozenset(_TAKEN)),
+        (_characters("购买 买了"), frozenset({"purchased"})),
+        (_characters("借阅 借过 借了"), frozenset({"borrowed"})),
+        (_characters("收藏"), frozenset({"bookmarked"})),
+        (_characters("评分 打分 喜欢"), frozenset({"rated"})),
+    ),
+}
+"""What a text says the learner did → verbs of which the facts must hold one."""
+
+CLAIMS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
+    "en": {
+        "others": _words("others classmates peers people many_learners many_students other_learners other_students"),
+        "popular": _words("popular* trending bestsell* best-sell*"),
+        "level": _words("beginner* intermediate advanced novice* expert*"),
+        "unlocked": _words("prerequisite* unlock* required requires requirement*"),
+        "goals": _words("goal* aim aims objective* ambition*"),
+        "time": _words("week weekly hour hours minute minutes"),
+    },
+    "zh": {
+        "others": _characters("其他学习者 其他学员 其他同学 其他人 许多人 很多人 大家 不少人"),
+        "popular": _characters("热门 受欢迎 畅销 流行"),
+        "level": _characters("入门 初级 中级 高级 进阶 初学者 零基础 专家"),
+        "unlocked": _characters("先修 前置 解锁"),
+        "goals": _characters("目标 志向"),
+        "time": _characters("每周 小时 分钟"),
+    },
+}
+"""Name of a claim → how a text makes it. The facts say which of them are true."""
+
+PROMISES: Mapping[Language, re.Pattern[str]] = {
+    "en": _words(
+        "certificat* guarante* promise* job jobs career* salary salaries hire* hiring free discount* price* cheap* "
+        "best perfect amazing excellent outstanding top-rated award* world-class must-have only_way succeed success* "
+        "ensur* definitely certainly always never everyone rich money pay paid refund* exam exams diploma*"
+    ),
+    "zh": _characters(
+        "证书 文凭 就业 工作机会 求职 薪 升职 保证 承诺 免费 优惠 打折 价格 最好 最佳 最棒 完美 顶级 第一名 一定能 "
+        "必定 肯定能 成功 赚钱 考试必过 名师 独家 震撼"
+    ),
+}
+"""What no facts of ours can carry."""
+
+CHATTER: Mapping[Language, re.Pattern[str]] = {
+    "en": _words(
+        "instruction* prompt* evidence facts fact language_model as_an_ai ai_assistant chatbot assistant sorry cannot "
+        "here_is here_are sure certainly json output i my me we our dear hello hi "
+        "hey thank* welcome please regards quotation_marks double_quotes quoted sentence words"
+    ),
+    "zh": _characters(
+        "指令 提示词 证据 事实 语言模型 作为一个AI 作为AI 人工智能助手 抱歉 对不起 无法 以下是 好的 当然 理由： 理由: "
+        "推荐理由 输出 回答 亲爱的 你好 您好 同学 老师 先生 女士 教授 谢谢 欢迎 我们 我的 本助手 字以内 一句话 引号"
+    ),
+}
+"""A model that talks about its task, about itself, or to somebody by name."""
+
+UNSAFE: Mapping[Language, re.Pattern[str]] = {
+    "en": _words(
+        "fuck* shit* bitch* bastard* asshole* cunt* dick dicks porn* sex sexy sexual* nude* naked escort* slut* whore* "
+        "rape* kill* murder* suicid* self-harm terror* bomb* weapon* gun guns drug drugs cocaine heroin casino* gambl* "
+        "nigg* faggot* retard* nazi* hitler idiot* stupid dumb loser* hate hates moron* password* credit_card whatsapp "
+        "telegram bitcoin crypto"
+    ),
+    "zh": _characters(
+        "傻逼 妈的 他妈 操你 混蛋 白痴 蠢货 笨蛋 废物 垃圾 色情 裸 性爱 约炮 嫖 强奸 杀人 自杀 自残 恐怖袭击 炸弹 枪支 "
+        "毒品 赌博 博彩 赌场 密码 银行卡 微信 转账 扫码 比特币 纳粹"
+    ),
+}
+"""Never in a reason or a summary of our own words; a title that holds one is masked before."""
+
+NUMBER_WORDS: Mapping[str, int] = {
+    **dict(zip(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), range(2, 11), strict=True)),
+    **dict.fromkeys(_set("eleven twelve dozen dozens hundred hundreds thousand thousands million millions"), -1),
+}
+"""-1: never right; our numbers are written as digits."""
+
+_CHINESE_DIGITS = {char: n for n, char in enumerate("二三四五六七八九十", start=2)} | {"两": 2}
+_CHINESE_COUNT = re.compile(
+    "([一二两三四五六七八九十百千万]+)(?:多|余|几)?(?:名|位|人|门课|个小时|小时|分钟|天|周|个月|次|章|节|讲)"
+)
+
+STARTS = _set(
+    "a after also an and as at based because before both building by continue continuing deepen expand explore extend "
+    "following for from further given go have having if in it its just learn learners like many more move next now on "
+    "other others read shares sharing since so study take takes that the these they this though to together try using "
+    "when while with work you your other learn dive build get see start find practice practise apply strengthen "
+    "improve discover enhance"
+)
+"""Words that begin a sentence of ours; any other capital letter begins a name."""
+
+
+def chinese_counts(text: str) -> list[int]:
+    """Return the numbers that stand as Chinese numerals before a measure word; -1 for what is not plain up to ten."""
+    found = _CHINESE_COUNT.findall(text)
+    # "一门课程" is "a course".
+    return [_CHINESE_DIGITS.get(numeral, -1) for numeral in found if numeral != "一"]

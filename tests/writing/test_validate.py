@@ -1,0 +1,217 @@
+"""What a language model may say, and what not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmrec_django.services.writing.prompt import reason_allowed, summary_allowed
+from llmrec_django.services.writing.validate import overlap, problems, tidy
+from tests.engine.safety.texts import HOSTILE
+from tests.writing.facts import BARE, EVIDENCE
+
+LANGUAGES = {"en": "en", "zh-hans": "zh"}
+
+
+def found(text, locale="en", evidence=EVIDENCE, other_titles=()):
+    return problems(tidy(text), reason_allowed(evidence, locale, other_titles), LANGUAGES[locale])
+
+
+GOOD = {
+    "en": [
+        'Because you completed "Linear Algebra", "Spectral Graph Theory" goes on with eigenvalues.',
+        "You completed Linear Algebra, and Spectral Graph Theory shares eigenvalues with it.",
+        'You viewed "C# & Sets: 101 Ideas"; this advanced course builds on it.',
+        'Like "Linear Algebra", which you completed, it is about eigenvalues.',
+        '12 other learners chose both "Linear Algebra" and this, so it may fit you.',
+        "It takes 90 minutes, and you have 120 minutes a week.",
+        "It’s about eigenvalues, as in “Linear Algebra”, which you have finished.",
+    ],
+    "zh-hans": [
+        "您完成了《线性代数》，《谱图理论》接着讲特征值。",
+        "您看过《集合论101讲》，这门课程与它相关。",
+        "至少有12名其他学习者同时选择了《线性代数》和这门课程，也许适合您。",
+        "《谱图理论》需要90分钟，您每周有120分钟。",
+    ],
+}
+
+
+@pytest.mark.parametrize(("locale", "text"), [(locale, text) for locale, texts in GOOD.items() for text in texts])
+def test_true_sentences_pass(locale, text):
+    assert found(text, locale) == []
+
+
+BAD = {
+    "quotes what is not in the facts": [
+        ("en", 'Because you completed "Linear Algebra", try "Deep Learning".'),
+        ("en", "Because you completed “Linear Algebra”, read «War and Peace»."),
+        ("zh-hans", "您完成了《线性代数》，推荐《深度学习》。"),
+        ("zh-hans", "您完成了《线性代数》，推荐「深度学习」。"),
+    ],
+    "a name that is not in the facts": [
+        ("en", 'Because you completed "Linear Algebra", Deep Learning is next.'),
+        ("en", 'Alice, you completed "Linear Algebra", so this is next.'),
+        ("en", 'You completed "Linear Algebra" at Stanford, so this is next.'),
+        ("en", 'You completed "Linear Algebra"; NASA uses eigenvalues too.'),
+        ("zh-hans", "您完成了《线性代数》，Stanford的课程与它相关。"),
+    ],
+    "a number that is not in the facts": [
+        ("en", 'Because you completed "Linear Algebra", 5000 learners like it and you may too.'),
+        ("en", 'You completed "Linear Algebra" and it takes only two minutes.'),
+        ("en", 'You completed "Linear Algebra" like hundreds of other learners.'),
+        ("zh-hans", "您完成了《线性代数》，有99名其他学习者选择了它。"),
+        ("zh-hans", "您完成了《线性代数》，有九名其他学习者选择了它。"),
+        ("zh-hans", "您完成了《线性代数》，有９９名其他学习者选择了它。"),
+    ],
+    "says the learner did what they did not": [
+        ("en", 'Because you bought "Linear Algebra", eigenvalues may be next for you.'),
+        ("en", 'Because you loved "Linear Algebra", eigenvalues may be next for you.'),
+        ("zh-hans", "您购买了《线性代数》，这门课程接着讲特征值。"),
+    ],
+    "promises": [
+        ("en", 'You completed "Linear Algebra"; this is the best course for you.'),
+        ("en", 'You completed "Linear Algebra"; get a job with eigenvalues.'),
+        ("zh-hans", "您完成了《线性代数》，这门课程保证您就业。"),
+    ],
+    "markup": [
+        ("en", 'Because you completed <b>"Linear Algebra"</b>, this is next for you.'),
+        ("en", 'Because you completed **"Linear Algebra"**, this is next for you.'),
+        ("en", 'You completed "Linear Algebra", see [this](x) next.'),
+        ("zh-hans", "您完成了《线性代数》，<i>谱图理论</i>接着讲特征值。"),
+    ],
+    "an address": [
+        ("en", 'Because you completed "Linear Algebra", go to evil.com next.'),
+        ("en", 'Because you completed "Linear Algebra", go to www.evil.example for more.'),
+        ("zh-hans", "您完成了《线性代数》，请访问 evil.cn 了解更多。"),
+    ],
+    "characters that cannot be seen": [
+        ("en", 'Because you completed "Linear Algebra", \u202ethis is next for you.'),
+        ("en", 'Because you completed "Linear Algebra", this\u200b is next for you.'),
+        ("en", 'Because you completed "Linear Algebra", this\x07 is next for you.'),
+    ],
+    "symbols": [("en", 'Because you completed "Linear Algebra", this is next for you 🎉.')],
+    "not in the language asked for": [
+        ("en", "您完成了《线性代数》，《谱图理论》接着讲特征值。"),
+        ("zh-hans", 'Because you completed "线性代数", "谱图理论" goes on with eigenvalues.'),
+        ("en", 'Parce que tu as suivi "Linear Algebra", ce cours parle aussi de eigenvalues.'),
+        ("en", 'Weil du "Linear Algebra" beendet hast, geht es hier weiter mit eigenvalues.'),
+        ("zh-hans", "您完成了《线性代数》，這門課程繼續講這個問題。"),
+        ("zh-hans", "あなたは《线性代数》を修了しました。次はこれです。"),
+    ],
+    "unsafe words": [
+        ("en", 'Because you completed "Linear Algebra", you stupid human, this is next.'),
+        ("zh-hans", "您完成了《线性代数》，笨蛋也能看懂这门课程。"),
+    ],
+    "speaks of its task": [
+        ("en", 'Sure! Because you completed "Linear Algebra", this is next for you.'),
+        ("en", 'As an AI language model, you completed "Linear Algebra" and this is next.'),
+        ("en", 'Based on the facts, you completed "Linear Algebra", so this is next.'),
+        ("en", 'Dear learner, you completed "Linear Algebra", so this is next.'),
+        ("zh-hans", "好的，您完成了《线性代数》，这门课程接着讲特征值。"),
+        ("zh-hans", "亲爱的同学，您完成了《线性代数》，这门课程接着讲特征值。"),
+    ],
+    "no end of a sentence": [
+        ("en", 'Because you completed "Linear Algebra", this is next for you and it'),
+        ("zh-hans", "您完成了《线性代数》，这门课程接着讲特征值和"),
+    ],
+    "too many sentences": [
+        ("en", 'You completed "Linear Algebra". It is good. It is next. It is about eigenvalues.'),
+    ],
+    "does not speak to the learner": [
+        ("en", '"Spectral Graph Theory" is about eigenvalues, as in "Linear Algebra".'),
+        ("zh-hans", "《谱图理论》接着讲《线性代数》中的特征值。"),
+    ],
+    "says nothing of the facts": [
+        ("en", 'You may like "Spectral Graph Theory" and learn more with it.'),
+        ("zh-hans", "《谱图理论》也许适合您继续学习。"),
+    ],
+    "repeats its instructions": [
+        ("en", 'You completed "Linear Algebra": tells a learner why a learning resource is recommended to them.'),
+        ("zh-hans", "您完成了《线性代数》，用一句话告诉学习者为什么向其推荐某个学习资源。"),
+    ],
+    "claims what the facts do not say (popular)": [
+        ("en", 'You completed "Linear Algebra", and this popular course is next.'),
+        ("zh-hans", "您完成了《线性代数》，这是一门热门课程。"),
+    ],
+    "claims what the facts do not say (goals)": [
+        ("en", 'You completed "Linear Algebra", and this fits your goals.'),
+    ],
+    "claims what the facts do not say (unlocked)": [
+        ("en", 'You completed "Linear Algebra", which it requires.'),
+        ("zh-hans", "您完成了先修课程《线性代数》，可以学习这门课程了。"),
+    ],
+}
+CASES = [(problem, *case) for problem, cases in BAD.items() for case in cases]
+
+
+@pytest.mark.parametrize(("problem", "locale", "text"), CASES)
+def test_what_is_not_so_does_not_pass(problem, locale, text):
+    assert problem in found(text, locale)
+
+
+def test_claims_are_bound_to_the_evidence():
+    """What passes for one learner does not for another, whose evidence holds less."""
+    for text in GOOD["en"]:
+        assert found(text, evidence=BARE), text
+    assert found("You viewed C# & Sets: 101 Ideas, and this is like it.", evidence=BARE) == []
+
+
+def test_a_title_of_another_resource_does_not_pass():
+    assert found("You viewed C# & Sets: 101 Ideas, so organic chemistry is next.", other_titles=["Organic chemistry"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ('  "You completed it."\n\nThis sentence explains …', "You completed it."),
+        ("Reason: You completed it.", "You completed it."),
+        ('推荐理由："您完成了它。"', "您完成了它。"),
+        ('"A" and "B"', '"A" and "B"'),
+        ("", ""),
+        ("“”", "“”"),
+    ],
+)
+def test_an_answer_is_tidied(answer, text):
+    assert tidy(answer) == text
+
+
+@pytest.mark.parametrize("text", [text for texts in HOSTILE.values() for text in texts])
+def test_an_injected_text_never_passes_alone_or_in_a_true_sentence(text):
+    assert found(text)
+    assert found(text, "zh-hans")
+    assert found(f'Because you completed "Linear Algebra", {text} is next for you.')
+    assert found(f"您完成了《线性代数》，{text}，接着讲特征值。", "zh-hans")
+
+
+@given(st.text(max_size=300))
+def test_any_answer_can_be_checked(answer):
+    for locale in LANGUAGES:
+        found(answer, locale)
+
+
+def test_endless_text_is_checked_quickly_and_refused():
+    assert found("you completed Linear Algebra " * 40_000)
+
+
+class TestSummaries:
+    TEXT = "In 12 lessons Ada Lovelace's notes are read and the Bernoulli numbers computed by hand, without prior work."
+
+    def check(self, text):
+        return problems(tidy(text), summary_allowed("Notes on engines", self.TEXT, "en"), "en")
+
+    def test_say_what_the_text_says(self):
+        assert self.check("The notes of Ada Lovelace are read and the Bernoulli numbers computed in 12 lessons.") == []
+
+    def test_say_nothing_else(self):
+        assert "a number that is not in the facts" in self.check(
+            "The notes are read and computed by hand in 20 lessons."
+        )
+        assert "a name that is not in the facts" in self.check(
+            "The notes of Alan Turing are read and computed by hand."
+        )
+        assert "promises" in self.check("The notes are read by hand, and you get a certificate with it.")
+
+    def test_overlap_with_the_source_is_measured(self):
+        assert overlap("Lessons on the notes", self.TEXT, "en") == 1.0
+        assert overlap("Cooking with garlic", self.TEXT, "en") == 0.0
+        assert overlap("", self.TEXT, "en") == 0.0
+        assert overlap("线性代数入门", "线性代数课程", "zh") == 0.6

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class _File:
+    """An open file, shared by the matrices that read it and closed with the last of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
 class RowFile:
     """A matrix written by `np.save`, whose rows are read from the file when asked for.
 
@@ -29,7 +40,7 @@ class RowFile:
         self.shape, self.dtype, self.ndim = mapped.shape, mapped.dtype, 2
         self._begin = int(getattr(mapped, "offset", 0))
         self._path = path
-        self._file = path.open("rb", buffering=0)
+        self._file = _File(path)
         self._replaced: tuple[NDArray[np.int64], NDArray[Any]] | None = None
 
     def overlaid(self, rows: NDArray[np.int64], values: NDArray[Any]) -> RowFile:
@@ -56,7 +67,7 @@ class RowFile:
         result = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
         size = result.strides[0] if len(rows) else 0
         buffer = memoryview(result).cast("B") if size else memoryview(b"")  # type: ignore[arg-type]
-        read, file, begin, n = os.preadv, self._file.fileno(), self._begin, len(self)
+        read, file, begin, n = os.preadv, self._file.number, self._begin, len(self)
         for place, row in enumerate(rows.tolist()):
             if not -n <= row < n:
                 raise IndexError(f"Cannot read row {row} of {n}.")

@@ -194,18 +194,6 @@ def latest_interactions(learner_ids: Sequence[int], verbs: Sequence[str], n: int
         return list(cursor.fetchall())
 
 
-def vectors_after(space: VectorSpace, resource_id: int, tenant: str, n: int) -> tuple[list[int], Float32Matrix]:
-    """Return ids and vectors of up to `n` resources of a tenant whose id is above `resource_id`, by id."""
-    sql = (
-        f"SELECT v.resource_id, vector_send(v.vector) FROM {VECTORS} v JOIN {RESOURCES} r ON r.id = v.resource_id "
-        f"WHERE v.space_id = {int(space.pk)} AND v.resource_id > %s AND r.tenant = %s ORDER BY v.resource_id LIMIT %s"
-    )
-    with candidate_cursor(database()) as cursor:
-        cursor.execute(sql, [resource_id, tenant, n])
-        rows = cursor.fetchall()
-    return [int(pk) for pk, _ in rows], read_vectors([value for _, value in rows])
-
-
 def profile_vectors(space: VectorSpace, learner_ids: Sequence[int]) -> dict[int, Float32Vector]:
     """Return the vectors of learners' present goals and interests, by learner id; those without are left out."""
     if not learner_ids:

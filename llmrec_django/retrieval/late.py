@@ -27,13 +27,13 @@ def late_hashes(
         tenant: Whose resources.
         last_id: The highest id in training; all above came later.
         textless: Ids of resources that had no text in training; int64.
-        n: At most so many; None: all.
+        n: At most so many, the newest; None: all.
     """
     vectors, resources = ResourceVector._meta.db_table, Resource._meta.db_table
     chosen = f"SELECT v.resource_id, v.text_hash FROM {vectors} v JOIN {resources} r ON r.id = v.resource_id "
     where = f"WHERE v.space_id = {int(space.pk)} AND r.tenant = %s AND v.resource_id"
     # Two ranges of one index; an OR between them would read the whole space.
-    sql = f"{chosen}{where} > %s UNION ALL {chosen}{where} = ANY(%s) ORDER BY 1 LIMIT %s"
+    sql = f"{chosen}{where} > %s UNION ALL {chosen}{where} = ANY(%s) ORDER BY 1 DESC LIMIT %s"
     with candidate_cursor(database()) as cursor:
         cursor.execute(sql, [tenant, last_id, tenant, textless[:MAX_TEXTLESS].tolist(), n])
-        return {int(pk): text_hash for pk, text_hash in cursor.fetchall()}
+        return {int(pk): text_hash for pk, text_hash in reversed(cursor.fetchall())}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError, router, transaction
+from django.db import DatabaseError, connections, router, transaction
 from django.utils import timezone
 
 from llmrec_django.conf import conf
@@ -101,9 +102,12 @@ def _prepare(version: ModelVersion) -> None:
     space = version.relevance_space
     if space is None:
         return
+    alias = router.db_for_write(VectorSpace)
+    guard = transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
     try:
-        trained_vectors.feed(version)
-        spaces.ensure_index(space)
+        with guard:
+            trained_vectors.feed(version)
+            spaces.ensure_index(space)
     except DatabaseError:
         # It serves all the same: slower, or without what came last. The sweep and the doctor find it.
         logger.exception("trained vectors not complete version=%s", version.pk)

@@ -1,0 +1,290 @@
+"""Serving a trained version: R(i) as a vector space, large catalogues, what comes after training."""
+
+import numpy as np
+import pytest
+from django.core.cache import cache
+from django.utils import timezone
+
+from llmrec_django.models import Interaction, ModelVersion, Resource, ResourceVector, VectorSpace
+from llmrec_django.retrieval.eligibility import Audience, eligible
+from llmrec_django.services import scorer as scorer_module
+from llmrec_django.services import scoring, spaces, trained_vectors, training, versions
+from llmrec_django.services.reasons import Reason
+from llmrec_django.services.recommend import recommend_batch
+from llmrec_django.services.scorer import present_scorer_of, scorer_of
+from tests.django_app.test_training import TOPICS, N, make_activity, make_resources, mixed_sequences
+
+pytestmark = [pytest.mark.django_db, pytest.mark.model]
+LEARNERS = 500
+
+
+@pytest.fixture(autouse=True)
+def _site(settings, tmp_path, monkeypatch):
+    cache.clear()
+    scorer_module.forget()
+    settings.LLMREC = {
+        "CELERY": False,
+        "ARTIFACT_DIR": tmp_path,
+        "TRAIN_SOURCES": ("relevance", "transitions", "content", "popularity"),
+        "RELEVANCE": {"max_epochs": 1, "embedding_size": 16, "feature_size": 16, "hidden_size": 16, "layers": 1},
+        "TUNE_S": 0,
+    }
+    # What serves, not whether it deserves to.
+    monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
+    yield
+    scorer_module.forget()
+
+
+@pytest.fixture
+def space(db):
+    return VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=TOPICS, status="active")
+
+
+@pytest.fixture
+def world(space):
+    resources = make_resources(space)
+    return resources, make_activity(resources, mixed_sequences(LEARNERS))
+
+
+def top(learners, k=10):
+    return [[pk for pk, _ in ranked] for _, ranked in recommend_batch(learners, k=k)]
+
+
+def text_of(resource, space, like):
+    """Give a resource the text vector of another one, as a worker would."""
+    vector = ResourceVector.objects.get(resource=like, space=space).vector
+    return ResourceVector.objects.update_or_create(
+        resource=resource, space=space, defaults={"vector": vector, "content_hash": "h", "text_hash": f"of {like.pk}"}
+    )
+
+
+class TestTrainedVectors:
+    def test_every_resource_has_its_row_and_the_space_serves_with_the_version(self, world):
+        resources, _ = world
+        version = training.train("default")
+        space = version.relevance_space
+        assert (space.purpose, space.status, space.dimension) == ("relevance", "active", 16)
+        rows = dict(ResourceVector.objects.filter(space=space).values_list("resource", "vector"))
+        assert set(rows) == {row.pk for row in resources}
+        relevance = next(source for source in scorer_of(version).sources if source.name == "relevance")
+        stored = np.array([rows[row.pk] for row in resources])
+        assert stored == pytest.approx(np.asarray(relevance.vectors[np.arange(N)]), abs=1e-6)
+        assert spaces.active_space() == version.source_space, "texts are served by their own space"
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_large_space_has_its_index_before_it_serves(self, world, settings):
+        settings.LLMREC = {**settings.LLMREC, "INDEX_MIN_VECTORS": N}
+        version = training.train("default")
+        assert spaces.index_state(version.relevance_space) == "valid"
+        assert spaces.index_state(version.source_space) == "none"
+
+    def test_going_back_switches_the_spaces_too(self, world):
+        first, second = training.train("default"), training.train("default")
+        of = {version.pk: version.relevance_space_id for version in (first, second)}
+        status = VectorSpace.objects.in_bulk
+        assert [status()[of[v.pk]].status for v in (first, second)] == ["retired", "active"]
+        versions.roll_back("default")
+        assert [status()[of[v.pk]].status for v in (first, second)] == ["active", "retired"]
+        versions.roll_back("default")
+        assert [status()[of[v.pk]].status for v in (first, second)] == ["retired", "retired"]
+
+    def test_without_the_relevance_model_there_is_no_space(self, world, settings):
+        settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("transitions", "content", "popularity")}
+        assert training.train("default").relevance_space is None
+        assert VectorSpace.objects.count() == 1
+
+    def test_a_new_resource_gets_its_row_and_going_back_fills_what_is_missing(self, world, space):
+        resources, _ = world
+        first, second = training.train("default"), training.train("default")
+        new = Resource.objects.create(key="new", title="New")
+        text_of(new, space, resources[7])
+        assert trained_vectors.feed_active(space) == 1
+        assert trained_vectors.feed_active(space) == 0, "it has it already"
+        assert not ResourceVector.objects.filter(space=first.relevance_space, resource=new).exists()
+        versions.roll_back("default")
+        assert ResourceVector.objects.filter(space=first.relevance_space, resource=new).exists()
+        assert ResourceVector.objects.filter(space=second.relevance_space, resource=new).exists()
+
+    def test_a_changed_text_of_a_new_resource_changes_its_row(self, world, space):
+        resources, _ = world
+        version = training.train("default")
+        new = Resource.objects.create(key="new", title="New")
+        row = ResourceVector.objects.filter(space=version.relevance_space, resource=new)
+        text_of(new, space, resources[7])
+        trained_vectors.feed_active(space)
+        before = list(row.get().vector)
+        text_of(new, space, resources[700])
+        assert trained_vectors.feed_active(space) == 1
+        assert list(row.get().vector) != before
+
+    def test_of_those_without_text_in_training_the_chosen_keep_what_was_learned(self, world, space):
+        resources, learners = world
+        lonely = Resource.objects.create(key="lonely", title="")
+        chosen = Interaction.objects.filter(learner=learners[0]).newest_first()[0].resource
+        ResourceVector.objects.filter(resource=chosen).delete()
+        version = training.train("default")
+        rows = ResourceVector.objects.filter(space=version.relevance_space)
+        before = {pk: list(rows.get(resource=pk).vector) for pk in (lonely.pk, chosen.pk)}
+        for resource in (lonely, chosen):
+            text_of(resource, space, resources[7])
+        assert trained_vectors.feed_active(space) == 1
+        assert list(rows.get(resource=lonely).vector) != before[lonely.pk]
+        assert list(rows.get(resource=chosen).vector) == before[chosen.pk]
+
+    def test_spaces_stay_as_long_as_their_version_can_serve_again(self, world, space, settings):
+        settings.LLMREC = {**settings.LLMREC, "KEEP_VERSIONS": 1}
+        first = training.train("default")
+        newer = VectorSpace.objects.create(encoder="default", encoder_id="u", recipe="1", dimension=TOPICS)
+        spaces.activate(newer)
+        long_ago = timezone.now() - timezone.timedelta(days=99)
+        VectorSpace.objects.filter(pk=space.pk).update(retired_at=long_ago)
+        assert spaces.purge_retired() == 0, "the version that serves was trained on it"
+        second = training.train("default")
+        VectorSpace.objects.filter(status="retired").update(retired_at=long_ago)
+        assert spaces.purge_retired() == 0, "the version before was trained on it"
+        assert versions.roll_back("default") == first
+        versions.activate(second)
+        third = training.train("default")
+        assert not ModelVersion.objects.get(pk=first.pk).artifact
+        assert not VectorSpace.objects.filter(pk=first.relevance_space_id).exists()
+        assert spaces.purge_retired() == 1
+        assert set(VectorSpace.objects.values_list("pk", flat=True)) == {
+            newer.pk,
+            second.relevance_space_id,
+            third.relevance_space_id,
+        }
+
+
+class TestLargeCatalogue:
+    @pytest.fixture
+    def large(self, monkeypatch):
+        """Treat a catalogue as large that is not."""
+
+        def switch(size):
+            spaces.analyse()
+            monkeypatch.setattr(scorer_module, "WHOLE_CATALOGUE", size)
+            scorer_module.forget()
+
+        return switch
+
+    def test_lists_are_those_of_the_whole_catalogue(self, world, large, monkeypatch):
+        monkeypatch.setattr(scoring, "CANDIDATES", 100)
+        _, learners = world
+        training.train("default")
+        whole = top(learners)
+        large(100)
+        narrowed = top(learners)
+        shared = [len(set(a) & set(b)) / 10 for a, b in zip(whole, narrowed, strict=True)]
+        assert np.mean(shared) >= 0.99
+        same_order = np.mean([a == b for a, b in zip(whole, narrowed, strict=True)])
+        assert same_order > 0.9
+
+    def test_one_by_one_and_in_a_batch_lists_are_the_same(self, world, large):
+        _, learners = world
+        training.train("default")
+        large(100)
+        assert [top([learner])[0] for learner in learners[:30]] == top(learners[:30])
+
+    def test_no_more_than_candidates_are_scored(self, world, large, monkeypatch):
+        monkeypatch.setattr(scoring, "CANDIDATES", 10)
+        _, learners = world
+        training.train("default")
+        large(100)
+        sizes = []
+        before = scoring._first_eligible
+
+        def count(ids, *args):
+            sizes.append(len(ids))
+            return before(ids, *args)
+
+        monkeypatch.setattr(scoring, "_first_eligible", count)
+        top(learners[:5], k=2)
+        assert len(sizes) == 5
+        assert 10 <= max(sizes) <= 40
+
+    def test_what_may_be_shown_is_found_however_little_it_is(self, world, large, space):
+        resources, learners = world
+        training.train("default")
+        large(100)
+        few = resources[100:112]
+        Resource.objects.filter(pk__in=[row.pk for row in few]).update(kind="rare")
+        version = versions.active_version("default")
+        scored = scoring.score_learners(version, learners[:20])
+        eligibility = eligible(Audience("default", kinds=["rare"]))
+        for learner in learners[:20]:
+            found = scored[learner.pk].best(eligibility, 10)
+            assert len(found) == 10
+            assert {pk for pk, _ in found} <= {row.pk for row in few}
+
+    def test_a_list_among_given_resources_scores_them_all(self, world, large):
+        resources, learners = world
+        training.train("default")
+        among = [row.pk for row in resources[300:330]]
+        whole = [[pk for pk, _ in ranked] for _, ranked in recommend_batch(learners[:20], k=30, among_ids=among)]
+        large(100)
+        assert whole == [
+            [pk for pk, _ in ranked] for _, ranked in recommend_batch(learners[:20], k=30, among_ids=among)
+        ]
+
+    def test_new_resources_and_late_texts_are_candidates(self, world, large, space):
+        resources, learners = world
+        lonely = Resource.objects.create(key="lonely", title="")
+        large(100)
+        training.train("default")
+        topic = Interaction.objects.filter(learner=learners[0]).newest_first()[0].resource
+        new = Resource.objects.create(key="new", title="New")
+        for resource in (lonely, new):
+            text_of(resource, space, topic)
+        trained_vectors.feed_active(space)
+        [ranked] = top(learners[:1], k=15)
+        assert {lonely.pk, new.pk} <= set(ranked)
+
+
+class TestAfterTraining:
+    def test_a_text_that_comes_late_counts_without_training(self, world, space):
+        resources, learners = world
+        lonely = Resource.objects.create(key="lonely", title="")
+        training.train("default")
+        [before] = top(learners[:1], k=15)
+        assert lonely.pk not in before
+        topic = Interaction.objects.filter(learner=learners[0]).newest_first()[0].resource
+        text_of(lonely, space, topic)
+        trained_vectors.feed_active(space)
+        scorer_module.forget()
+        [after] = top(learners[:1], k=15)
+        assert lonely.pk in after
+
+    def test_a_process_looks_for_late_texts_every_few_seconds(self, world, space, monkeypatch):
+        resources, _ = world
+        version = training.train("default")
+        assert len(present_scorer_of(version).resource_ids) == N
+        new = Resource.objects.create(key="new", title="New")
+        text_of(new, space, resources[3])
+        assert len(present_scorer_of(version).resource_ids) == N
+        monkeypatch.setattr(scorer_module, "LATE_S", 0)
+        assert present_scorer_of(version).resource_ids[-1] == new.pk
+        trained = lambda: present_scorer_of(version).sources[0].added  # noqa: E731
+        assert not trained().any(), "its R(i) is not there yet"
+        trained_vectors.feed_active(space)
+        assert trained().any()
+
+    def test_of_too_many_the_newest_are_taken(self, world, space, monkeypatch):
+        resources, _ = world
+        version = training.train("default")
+        monkeypatch.setattr(scorer_module, "MAX_LATE", 3)
+        rows = [Resource.objects.create(key=f"n{i}", title="New") for i in range(5)]
+        for row in rows:
+            text_of(row, space, resources[3])
+        assert present_scorer_of(version).resource_ids[N:].tolist() == [row.pk for row in rows[2:]]
+
+    def test_a_new_version_is_served_at_once(self, world, monkeypatch):
+        _, learners = world
+        first = training.train("default")
+        top(learners[:1])
+        second = training.train("default")
+        asked = []
+        monkeypatch.setattr(scoring, "present_scorer_of", lambda v: asked.append(v.pk) or present_scorer_of(v))
+        top(learners[:1])
+        versions.roll_back("default")
+        top(learners[:1])
+        assert asked == [second.pk, first.pk]

@@ -5,10 +5,24 @@ Everything here is stable between minor versions; what is not here may move.
 
 from __future__ import annotations
 
+from llmrec_django.services.feedback import give_feedback, restore
+from llmrec_django.services.insight import insight, reset
 from llmrec_django.services.learners import find_learner, get_learner
 from llmrec_django.services.recommend import recommend
 from llmrec_django.services.record import record, record_many
 from llmrec_django.services.search import search
 from llmrec_django.services.similar import similar
 
-__all__ = ["find_learner", "get_learner", "recommend", "record", "record_many", "search", "similar"]
+__all__ = [
+    "find_learner",
+    "get_learner",
+    "give_feedback",
+    "insight",
+    "recommend",
+    "record",
+    "record_many",
+    "reset",
+    "restore",
+    "search",
+    "similar",
+]

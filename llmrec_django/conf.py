@@ -150,7 +150,7 @@ DEFAULTS: dict[str, Any] = {
     "DISMISS_SIMILAR_FROM": 0.95,
     # How strongly lists lean to a learner's level, where it is known: at 1 a resource one level off gives up the
     # distance from the first place to the last; 0: not at all.
-    "LEVEL_WEIGHT": 0.5,
+    "LEVEL_WEIGHT": 1.0,
     # Interactions of one learner that shape their list, newest first.
     "HISTORY_LENGTH": 50,
     # Each step back in a learner's history counts this much less, in (0, 1].

@@ -11,5 +11,6 @@ app_name = "llmrec_web"
 urlpatterns = [
     path("recommendations/", views.recommendation_fragment, name="recommendations"),
     path("events/", views.event, name="event"),
+    path("you/", views.about_you, name="about-you"),
     path("token/", views.csrf_token, name="token"),
 ]

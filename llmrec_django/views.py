@@ -1,26 +1,33 @@
-"""Plain views behind the template tags: the lazy list, the beacon's events, a CSRF token. No REST framework."""
+"""Plain views: the lazy list, the beacon's events, a CSRF token, what is thought of a learner. No REST framework."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature
 from django.core.validators import ProhibitNullCharactersValidator
 from django.http import HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
+from django.shortcuts import redirect
+from django.shortcuts import render as render_page
 from django.utils.cache import patch_vary_headers
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from llmrec_django.exceptions import InvalidInteraction, UnknownList, UnknownResource
-from llmrec_django.models import RecommendationItem
+from llmrec_django.models import LearnerProfile, RecommendationItem
+from llmrec_django.services.feedback import restore
+from llmrec_django.services.insight import insight, reset
 from llmrec_django.types import FeedbackInput, InteractionInput
 from llmrec_django.web import rates
 from llmrec_django.web.events import give_own_feedback, record_own, restore_own
 from llmrec_django.web.guard import log_failure, savepoint
-from llmrec_django.web.identity import caller
+from llmrec_django.web.identity import caller, find_learner, get_learner
 from llmrec_django.web.lists import ListOptions, recommendations, render
 
 if TYPE_CHECKING:
@@ -121,3 +128,66 @@ def _take(who: Caller, form: EventForm) -> None:
 def csrf_token(request: HttpRequest) -> HttpResponse:
     """Return a CSRF token, for pages that come from a cache or whose cookie scripts cannot read."""
     return _private(JsonResponse({"token": get_token(request)}))
+
+
+class AboutForm(forms.ModelForm):
+    """What a learner says about themselves."""
+
+    interests = forms.CharField(
+        label=_("Interests"), required=False, max_length=2000, help_text=_("Separated by commas.")
+    )
+
+    class Meta:
+        model = LearnerProfile
+        fields = ("goals", "interests", "level", "personalise")
+        labels = {"goals": _("Goals"), "level": _("Level"), "personalise": _("Personal recommendations")}
+        help_texts = {
+            "goals": _("What you want to be able to do."),
+            "personalise": _("Off: what you do here is neither recorded nor used."),
+        }
+        widgets = {"goals": forms.Textarea(attrs={"rows": 3, "maxlength": 2000})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["interests"] = ", ".join(map(str, self.instance.interests or []))
+
+    def clean_interests(self) -> list[str]:
+        # A list that is typed in Chinese has Chinese commas.
+        parts = re.split(r"[,，、;；\n]", self.cleaned_data["interests"])
+        return [part.strip()[:100] for part in parts if part.strip()][:50]
+
+
+@csrf_protect
+@require_http_methods(["GET", "HEAD", "POST"])
+def about_you(request: HttpRequest) -> HttpResponse:
+    """Show a learner what is thought of them; let them change it, take dismissals back, or start anew."""
+    who = caller(request)
+    if not who.is_known:
+        return redirect_to_login(request.get_full_path())
+    if request.method == "POST":
+        wait_s = rates.wait_for("write", who.ident)
+        if wait_s is not None:
+            return _private(HttpResponse(status=429, headers={"Retry-After": str(int(wait_s) + 1)}))
+        learner = get_learner(who)
+        if learner._state.adding:
+            return _private(HttpResponse(status=503))
+        form = AboutForm(request.POST, instance=learner) if "save" in request.POST else None
+        if form is None or form.is_valid():
+            return _private(redirect(f"{request.path}?done={_change(request, learner, form)}"))
+    else:
+        learner = find_learner(who) or LearnerProfile(tenant=who.tenant)
+        form = AboutForm(instance=learner)
+    context = {"form": form, "insight": insight(learner), "done": request.GET.get("done", "")}
+    return _private(render_page(request, "llmrec_django/about_you.html", context))
+
+
+def _change(request: HttpRequest, learner: LearnerProfile, form: AboutForm | None) -> str:
+    if form is not None:
+        learner.save(update_fields=[*form.cleaned_data, "updated_at"])
+        return "saved"
+    if "restore" in request.POST:
+        return "restored" if restore(learner, request.POST["restore"][:255]) else ""
+    if "reset" in request.POST:
+        reset(learner)
+        return "reset"
+    return ""

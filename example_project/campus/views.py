@@ -22,7 +22,8 @@ from example_project.campus.models import (
     Student,
     Subject,
 )
-from llmrec_django.models import Interaction, Resource
+from llmrec_django import api
+from llmrec_django.models import Resource
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -107,7 +108,7 @@ def my_learning(request: HttpRequest) -> HttpResponse:
             "enrolments": [progress_of(enrolment) for enrolment in enrolments.order_by("-enrolled_at")],
             "loans": Loan.objects.filter(borrower=student).select_related("book"),
             "bookmarks": Bookmark.objects.filter(student=student).select_related("paper").order_by("-saved_at"),
-            "history": history_of(request.user),
+            "thought": api.insight(api.get_learner(request.user)),
         },
     )
 
@@ -125,15 +126,6 @@ def people(request: HttpRequest) -> HttpResponse:
 
 def student_of(request: HttpRequest) -> Student | None:
     return getattr(request.user, "student", None) if request.user.is_authenticated else None
-
-
-def history_of(user: Any, length: int = 12) -> list[Interaction]:
-    """Return what the recommender knows of a user, newest first; each deed with a resource once."""
-    rows = Interaction.objects.filter(learner__user=user, resource__isnull=False).select_related("resource")
-    latest: dict[tuple[str, int], Interaction] = {}
-    for row in rows.newest_first()[:100]:
-        latest.setdefault((row.verb, row.resource_id), row)
-    return list(latest.values())[:length]
 
 
 def progress_of(enrolment: Enrolment) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from llmrec_django.conf import conf
-from llmrec_django.models import Interaction, LearnerProfile, RecommendationList, Resource
+from llmrec_django.models import Interaction, LearnerProfile, RecommendationItem, RecommendationList, Resource
 from llmrec_django.models.base import is_supported
-from llmrec_django.models.learner import DISMISSING
+from llmrec_django.models.learner import DISMISSING, verb_label
 from llmrec_django.retrieval.dismissals import dismissals
 from llmrec_django.services.feedback import REASON_OF_VERB
 from llmrec_django.services.levels import level_of, nearest_level
@@ -34,6 +34,11 @@ class Deed:
     weight: float
     """How strongly it speaks for (> 0) or against (< 0) what is like it; 1 is the most."""
 
+    @property
+    def verb_label(self) -> str:
+        """The verb in the active language."""
+        return verb_label(self.verb)
+
 
 @dataclass(frozen=True, slots=True)
 class Dismissed:
@@ -43,6 +48,11 @@ class Dismissed:
     reason: str
     """not_interested, already_know, too_hard or too_easy."""
     occurred_at: datetime
+
+    @property
+    def reason_label(self) -> str:
+        """The reason in the active language."""
+        return str(RecommendationItem.DismissReason(self.reason).label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,11 @@ class Insight:
     """Each resource once, newest first."""
     dismissed: tuple[Dismissed, ...] = ()
     """Newest first."""
+
+    @property
+    def level_label(self) -> str:
+        """The level in the active language."""
+        return str(Resource.Level(self.level).label) if self.level else ""
 
 
 def insight(learner: LearnerProfile) -> Insight:

@@ -41,10 +41,13 @@ def nearest_level(level: float) -> str:
     return min(LEVELS, key=lambda name: abs(LEVELS[name] - level))
 
 
-def leaning(found: Sequence[tuple[int, float]], level: float | None) -> list[tuple[int, float]]:
+def leaning(found: Sequence[tuple[int, float]], level: float | None, n: int) -> list[tuple[int, float]]:
     """Return candidates with scores that lean to a learner's level, best first; unchanged where it is unknown.
 
     One query, of the levels of the candidates.
+
+    Args:
+        n: Places that they are for.
     """
     if level is None or not conf.LEVEL_WEIGHT or len(found) < 2:
         return list(found)
@@ -55,6 +58,7 @@ def leaning(found: Sequence[tuple[int, float]], level: float | None) -> list[tup
         np.array([LEVELS.get(levels.get(pk, ""), np.nan) for pk in ids]),
         level,
         float(conf.LEVEL_WEIGHT),
+        n,
     )
     # Stable: ties stay in the order that their query settled.
     order = np.argsort(-scores, kind="stable")

@@ -289,7 +289,7 @@ def trained_scores(
 
 def _plain(source: str, audience: Audience, n: int, find: Callable[[int], list[tuple[int, float]]]) -> Ranked:
     """Return the first `n` of what is the same for everyone, but for their level."""
-    found = leaning(find(n if audience.level is None else n * OVERFETCH), audience.level)
+    found = leaning(find(n if audience.level is None else n * OVERFETCH), audience.level, n)
     return [(pk, score, source) for pk, score in found[:n]]
 
 
@@ -305,7 +305,7 @@ def _trained(
     if learner is None or learner.pk not in scored:
         return []
     depth = n if diversity <= 0 and audience.level is None else n * OVERFETCH
-    found = leaning(scored[learner.pk].best(eligibility, depth, audience.among_ids), audience.level)
+    found = leaning(scored[learner.pk].best(eligibility, depth, audience.among_ids), audience.level, n)
     if diversity > 0 and len(found) > 1 and space is not None:
         vectors = resource_vectors(space, [pk for pk, _ in found])
         # A resource without text is unlike every other one, as far as anybody can tell.
@@ -348,7 +348,7 @@ def _personal(
     vector = learned.vector()
     if space is not None and vector is not None:
         depth = n if diversity <= 0 and audience.level is None else n * OVERFETCH
-        found = leaning(nearest(space, vector, eligibility, depth), audience.level)
+        found = leaning(nearest(space, vector, eligibility, depth), audience.level, n)
         if diversity > 0 and len(found) > 1:
             vectors = resource_vectors(space, [pk for pk, _ in found])
             found = [row for row in found if row[0] in vectors]

@@ -89,6 +89,37 @@ def test_enrolling_takes_the_course_off_the_recommendations(page: Page, campus: 
     assert title not in titles(page, ".llmrec-recommend")
 
 
+def test_turning_down_and_clicking_change_the_next_list(page: Page, campus: Campus) -> None:
+    become(page, campus, "Daniel Reyes")
+    before = titles(page, ".llmrec-recommend")
+    item = page.locator(".llmrec-recommend li").first
+    item.locator("summary").click()
+    item.get_by_role("button", name="Not interested").click()
+    item.get_by_text("You will not be shown this again.").wait_for()
+    assert fits(page)
+    page.goto(campus.address())
+    after = titles(page, ".llmrec-recommend")
+    assert before[0] not in after
+    assert len(after) == 6
+    card = page.locator(".llmrec-recommend li h3 a").nth(1)
+    opened = card.inner_text()
+    with page.expect_navigation():
+        card.click()
+    page.goto(campus.address())
+    assert opened not in titles(page, ".llmrec-recommend")
+
+    page.goto(f"{campus.address()}me/")
+    page.get_by_role("link", name="See it all, change it, start anew").click()
+    turned_down = page.locator(".llmrec-turned-down li")
+    assert before[0] in turned_down.first.inner_text()
+    assert opened in page.locator(".llmrec-history").inner_text()
+    assert fits(page)
+    page.get_by_role("button", name=f"Show again: {before[0]}").click()
+    page.wait_for_load_state()
+    assert page.get_by_text("It may be recommended again.").is_visible()
+    assert turned_down.filter(has_text=before[0]).count() == 0
+
+
 def test_admin_shows_resources_under_the_campus_policy(page: Page, campus: Campus) -> None:
     page.goto(f"{campus.address()}admin/")
     page.get_by_label("Username").fill("admin")

@@ -385,12 +385,20 @@ class TestNextList:
         def mean_level(result):
             return sum(LEVELS.index(entry.resource.level) for entry in result) / len(result)
 
+        Resource.objects.bulk_create(
+            Resource(
+                key=f"more-{i}", title=f"More law {i}", description=f"{TOPICS['law']} text{i}", level=LEVELS[i % 3]
+            )
+            for i in range(30)
+        )
+        embedding.embed_pending()
         Placement.objects.create(name="plain", size=6, diversity=0.0)
         before = recommend(learner, placement="plain")
         middle = next(entry.resource.key for entry in before if entry.resource.level == "intermediate")
         give_feedback(learner, [said(before, "dismissed", middle, reason=reason)])
         after = recommend(learner, placement="plain")
         assert direction * (mean_level(after) - mean_level(before)) > 0.2
+        assert all("law" in entry.resource.title.lower() for entry in after), "the topic stays"
         ((_, batch),) = recommend_batch([learner], k=6, placement="plain")
         assert [pk for pk, _ in batch] == [entry.resource.pk for entry in after]
         restore(learner, middle)

@@ -44,25 +44,27 @@ def _mean(observed: Sequence[float]) -> float:
 
 
 def lean(
-    scores: NDArray[np.floating], levels: NDArray[np.floating], level: float, weight: float
+    scores: NDArray[np.floating], levels: NDArray[np.floating], level: float, weight: float, n: int
 ) -> NDArray[np.float64]:
     """Return scores lowered by how far each candidate is from a learner's level.
 
     Args:
-        scores: Best first; [n].
-        levels: Of the candidates, NaN where unknown; such a candidate is taken to be as far away as the mean. [n]
+        scores: Best first; [N].
+        levels: Of the candidates, NaN where unknown; such a candidate is taken to be as far away as the mean. [N]
         level: Of the learner.
-        weight: Share of the scores' range that one level costs.
+        weight: What one level costs, as a share of what lies between the first score and the `n`-th: so things of
+            another level give way to the next ones, never to ones that are far from relevant.
+        n: Places in the list.
 
     Returns:
-        float64 [n], in the order given. Where all scores are equal, their places count as scores.
+        float64 [N], in the order given. Where the first `n` scores are equal, places count instead of scores.
     """
     values = np.asarray(scores, dtype=np.float64)
     if not len(values):
         return values
-    spread = float(values.max() - values.min())
+    spread = float(values[0] - values[min(n, len(values)) - 1])
     if spread <= 0:
-        values, spread = values - np.linspace(0.0, 1.0, len(values)), 1.0
+        values, spread = values - np.arange(len(values)) / n, 1.0
     away = np.abs(np.asarray(levels, dtype=np.float64) - level)
     known = np.isfinite(away)
     if not known.any():

@@ -151,6 +151,10 @@ DEFAULTS: dict[str, Any] = {
     # How strongly lists lean to a learner's level, where it is known: at 1 a resource one level off gives up the
     # distance from the first place to the last; 0: not at all.
     "LEVEL_WEIGHT": 1.0,
+    # Say of each recommended resource why it is there.
+    "EXPLAIN": True,
+    # Reasons mention what other learners did when at least so many of them did it.
+    "EXPLAIN_MIN_LEARNERS": 10,
     # Interactions of one learner that shape their list, newest first.
     "HISTORY_LENGTH": 50,
     # Each step back in a learner's history counts this much less, in (0, 1].

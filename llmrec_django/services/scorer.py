@@ -21,7 +21,7 @@ from llmrec_django.services.training.dataset import rows_in
 from llmrec_django.services.training.mix import Mix
 from llmrec_django.services.training.relevance import NAME as RELEVANCE
 from llmrec_django.services.training.relevance import RelevanceSource
-from llmrec_django.services.training.sources import Asked, rebuild
+from llmrec_django.services.training.sources import Asked, HistorySource, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -252,6 +252,10 @@ def _open(folder: str) -> Scorer:
                 base = next(source for source in sources if source.name == BASE)
                 mapped = {part: np.load(file, mmap_mode="r") for part, file in files.items()}
                 sources.append(rebuild_borrowed(name, base, mapped))
+            elif kind == HistorySource.__name__:
+                sources.append(
+                    rebuild(name, kind, {part: np.load(file, mmap_mode="r") for part, file in files.items()})
+                )
             else:
                 arrays = {part: array(file.name.removesuffix(".npy")) for part, file in files.items()}
                 sources.append(rebuild(name, kind, arrays))

@@ -385,6 +385,76 @@ class TestRelevance:
         assert extended.score(Asked.of(log, np.arange(2), goals)).shape == (2, N + 1)
 
 
+class TestOptionalSources:
+    @pytest.mark.parametrize("name", ["user_knn", "ials"])
+    def test_serves_what_was_measured(self, world, settings, monkeypatch, name):
+        monkeypatch.setattr("llmrec_django.engine.cf.ease.MAX_RESOURCES", 10)  # factorisation is for large catalogues
+        settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("transitions", "content", "popularity", name)}
+        version = training.train("default")
+        assert version.status == "active", version.why
+        assert name in version.config["sources"]
+        _, learners = world
+        served = {source.name: source for source in scorer_of(version).sources}
+        dataset = load_dataset("default")
+        asked = Asked.of(dataset.log, np.arange(5))
+        scores = served[name].score(asked)
+        assert scores.shape == (5, len(dataset.resource_ids))
+        for row, history in enumerate(asked.histories):
+            topic = np.argsort(-np.nan_to_num(scores[row], nan=-np.inf))[:5] // SIZE
+            assert (topic == history[-1] // SIZE).mean() > 0.5
+        assert recommend(learners[0], k=5)
+
+    def test_factorisation_leaves_small_catalogues_alone(self, world, settings):
+        settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("transitions", "popularity", "ials")}
+        version = training.train("default")
+        assert "ials" not in [row["source"] for row in version.metrics["table"]]
+
+
+class TestNewResources:
+    def test_borrow_the_scores_of_those_whose_texts_are_like_theirs(self, world, space, settings):
+        resources, learners = world
+        settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("transitions", "borrowed", "content", "popularity")}
+        training.train("default")
+        place = {row.pk: i for i, row in enumerate(resources)}
+        last = place[Interaction.objects.filter(learner=learners[0]).newest_first().first().resource_id]
+        saved = Resource.objects.create(key="saved-now", title="New")
+        ResourceVector.objects.create(
+            resource=saved, space=space, vector=np.eye(TOPICS)[last // SIZE], content_hash="h", text_hash="t"
+        )
+        with_same_topic = [row for row in learners[:60] if row is not learners[0]]
+        found = {
+            learner.pk: [pk for pk, _ in ranked]
+            for learner, ranked in recommend_batch([learners[0], *with_same_topic], k=10)
+        }
+        assert saved.pk in found[learners[0].pk]
+        others = [
+            learner
+            for learner in with_same_topic
+            if place[Interaction.objects.filter(learner=learner).newest_first().first().resource_id] // SIZE
+            != last // SIZE
+        ]
+        share = np.mean([saved.pk in found[learner.pk] for learner in others])
+        assert share < 0.2
+
+    def test_keep_the_last_place_of_a_list_and_none_of_a_switched_off_one(self, world, space, settings):
+        resources, learners = world
+        Interaction.objects.filter(resource__in=resources[-5:]).delete()  # nobody has chosen these
+        training.train("default")
+        unchosen = {row.pk for row in resources} - set(Interaction.objects.values_list("resource_id", flat=True))
+        for _, ranked in recommend_batch(learners[:20], k=20):
+            assert len({pk for pk, _ in ranked} & unchosen) >= 8
+            scores = [score for _, score in ranked]
+            assert scores == sorted(scores, reverse=True)
+        settings.LLMREC = {**settings.LLMREC, "NEW_SHARE": 0}
+        without = [len({pk for pk, _ in ranked} & unchosen) for _, ranked in recommend_batch(learners[:20], k=20)]
+        assert np.mean(without) < 8
+        Resource.objects.update(created_at=timezone.now() - timedelta(days=400))
+        settings.LLMREC = {**settings.LLMREC, "NEW_SHARE": 0.8}
+        training.train("default")
+        old = [len({pk for pk, _ in ranked} & unchosen) for _, ranked in recommend_batch(learners[:20], k=20)]
+        assert np.mean(old) < 8
+
+
 class TestGoingBack:
     def test_each_step_goes_further_back_and_the_last_one_to_no_version(self, world):
         first, second = training.train("default"), training.train("default")

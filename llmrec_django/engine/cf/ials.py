@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -63,6 +64,13 @@ class IalsModel:
         """Size of the catalogue, N."""
         return len(self.item_factors)
 
+    @cached_property
+    def _gram(self) -> Float32Matrix:
+        """YᵀY + λI: the same for all learners; float32 [F, F]."""
+        factors = np.asarray(self.item_factors)
+        gram: Float32Matrix = factors.T @ factors + self.config.reg * np.eye(factors.shape[1], dtype=np.float32)
+        return gram
+
     def learner_vectors(self, histories: Sequence[NDArray[np.integer]]) -> Float32Matrix:
         """Solve for each learner: (YᵀY + λI + Σ αw yyᵀ)⁻¹ Σ (1 + αw) y over the history, w = decay^d.
 
@@ -74,13 +82,12 @@ class IalsModel:
         """
         config, factors = self.config, self.item_factors
         size = factors.shape[1]
-        fixed = factors.T @ factors + config.reg * np.eye(size, dtype=np.float32)  # [F, F]
         weights = recency_weights(histories, self.n_resources, decay=config.decay, max_history=config.max_history)
         vectors = np.zeros((len(histories), size), dtype=np.float32)
         step = max(1, 2**23 // max(1, size * size))
         for start in range(0, len(histories), step):
             stop = min(start + step, len(histories))
-            systems = np.repeat(fixed[None], stop - start, axis=0)  # [b, F, F]
+            systems = np.repeat(self._gram[None], stop - start, axis=0)  # [b, F, F]
             totals = np.zeros((stop - start, size), dtype=np.float32)
             for row in range(start, stop):
                 span = slice(weights.indptr[row], weights.indptr[row + 1])

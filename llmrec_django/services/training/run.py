@@ -337,7 +337,7 @@ def _choose(run: _Run, split: Split) -> None:
     inner = Split(split.scheme, material.chosen, split.learners, split.relevant)
     for name in run.names:
         recipe = RECIPES.get(name)
-        if recipe is None or recipe.module is None:
+        if recipe is None or recipe.module is None or not recipe.suits(split.train):
             continue
         try:
             choice = choose(
@@ -394,7 +394,8 @@ def _fit(
             found = fit_borrowed(material, fitted)
         else:
             recipe = RECIPES[name]
-            found = recipe.fit(name, material, run.configs.setdefault(name, recipe.start))
+            config = run.configs.setdefault(name, recipe.start)
+            found = recipe.fit(name, material, config) if recipe.suits(material.log) else None
         if found is None:
             run.say(f"{name}: left out, there is nothing for it or the catalogue is too large.")
         else:

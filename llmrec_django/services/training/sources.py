@@ -7,13 +7,15 @@ evaluated in that very form.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from llmrec_django.engine.cf import ease, item_knn, linear_next, popularity, transitions
+from llmrec_django.engine.cf import ease, ials, item_knn, linear_next, popularity, transitions, user_knn
 from llmrec_django.engine.cf.content import unit_rows
 from llmrec_django.engine.cf.item_to_item import recency_weights
+from llmrec_django.engine.cf.kinds import MAX_LEARNERS_FOR_USER_KNN
 from llmrec_django.engine.relevance.data import without_pings
 from llmrec_django.engine.relevance.item_features import Whitening
 
@@ -183,6 +185,30 @@ class PopularitySource:
         return {"shares": self.shares}
 
 
+HISTORY_MODELS: Mapping[str, Any] = {"ials": ials.IalsModel, "user_knn": user_knn.UserKnnModel}
+"""Models of the engine that score histories as they are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HistorySource:
+    """A resource is good when a model of the engine says so: factorisation, or learners alike."""
+
+    name: str
+    model: Any
+    """One of `HISTORY_MODELS`."""
+    known: NDArray[np.bool_]
+    """Resources that somebody chose. Of the others nothing can be said; [N]."""
+
+    def score(self, asked: Asked) -> Float32Matrix:
+        n = self.model.n_resources
+        scores = self.model.score([history[history < n] for history in asked.histories])
+        scores[:, ~np.asarray(self.known)] = np.nan
+        return _padded(scores, asked)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        return {**self.model.to_arrays(), "known": self.known}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
     """All that sources are fitted on."""
@@ -208,6 +234,8 @@ class Recipe:
     """(name, material, configuration) → the source, None where the material has nothing for it."""
     module: Any = None
     """The engine's module with SEARCH_SPACE, for sources whose numbers are chosen."""
+    suits: Callable[[InteractionLog], bool] = lambda log: True
+    """Whether it is worth fitting on a log of this size."""
 
 
 def _neighbours(module: Any, *, is_dense: bool = False) -> Callable[[str, Material, Any], Source | None]:
@@ -220,6 +248,23 @@ def _neighbours(module: Any, *, is_dense: bool = False) -> Callable[[str, Materi
         return NeighbourSource(name, ids, weights, model.decay, model.max_history, known)
 
     return fit
+
+
+def _history_model(module: Any) -> Callable[[str, Material, Any], Source | None]:
+    def fit(name: str, material: Material, config: Any) -> Source | None:
+        known = np.bincount(material.chosen.resources, minlength=material.log.n_resources) > 0
+        return HistorySource(name, module.fit(material.chosen, config), known)
+
+    return fit
+
+
+def _is_large(log: InteractionLog) -> bool:
+    """Say whether the catalogue is too large for the closed form, and factorisation is installed."""
+    return log.n_resources > ease.MAX_RESOURCES and find_spec("implicit") is not None
+
+
+def _is_small(log: InteractionLog) -> bool:
+    return log.n_learners <= MAX_LEARNERS_FOR_USER_KNN
 
 
 def _content(name: str, material: Material, config: Any) -> Source | None:
@@ -238,6 +283,8 @@ RECIPES: Mapping[str, Recipe] = {
     "linear_next": Recipe(linear_next.LinearNextConfig(), _neighbours(linear_next, is_dense=True), linear_next),
     "ease": Recipe(ease.EaseConfig(), _neighbours(ease, is_dense=True), ease),
     "item_knn": Recipe(item_knn.ItemKnnConfig(), _neighbours(item_knn), item_knn),
+    "ials": Recipe(ials.IalsConfig(), _history_model(ials), ials, _is_large),
+    "user_knn": Recipe(user_knn.UserKnnConfig(), _history_model(user_knn), user_knn, _is_small),
     "content": Recipe(None, _content),
     "popularity": Recipe(popularity.PopularityConfig(), _popularity),
     "popular_lately": Recipe(popularity.PopularityConfig(half_life_days=LATELY_DAYS), _popularity),
@@ -275,6 +322,8 @@ def rebuild(name: str, kind: str, arrays: Mapping[str, NDArray[Any]]) -> Source:
     Raises:
         KeyError: an array or the kind is unknown.
     """
+    if kind == "HistorySource":
+        return HistorySource(name, HISTORY_MODELS[name].from_arrays(arrays), arrays["known"])
     if kind == "PopularitySource":
         return PopularitySource(name, arrays["shares"])
     decay, max_history = (float(number) for number in arrays["form"])

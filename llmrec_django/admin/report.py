@@ -29,6 +29,7 @@ SOURCES = {
     "user_knn": "user-kNN",
     "ials": "iALS",
     "content": _("nearness of texts"),
+    "borrowed": _("lent by like texts"),
     "popularity": _("popularity"),
     "popular_lately": _("popular lately"),
 }

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache import cache
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from llmrec_django.conf import conf
@@ -30,6 +30,10 @@ LEARNERS = LearnerProfile._meta.db_table
 # Public data sets give popular items low ids; ordering ties by id would score hits that nobody earned.
 TIE_BREAK = "hashint8({id}), {id}"
 POPULAR_LENGTH = 1000
+POPULAR_SAMPLE = 100_000
+"""So many interactions, the latest, say what is popular: on a busy site more would take longer than a request may."""
+POPULAR_PAUSE_S = 60
+"""After counting failed nothing is popular for so long, and lists go on with their next step at once."""
 
 
 def nearest(
@@ -136,7 +140,12 @@ def popular(tenant: str, eligibility: Eligibility, n: int) -> list[tuple[int, fl
     counts: list[tuple[int, float]] | None = cache.get(key)
     if counts is None:
         since = timezone.now() - timedelta(days=conf.POPULAR_DAYS)
-        counts = _popular_counts(tenant, since) or _popular_counts(tenant, None)
+        try:
+            counts = _popular_counts(tenant, since) or _popular_counts(tenant, None)
+        except DatabaseError:
+            # It takes too long, most likely, and would again for the next one who asks.
+            cache.set(key, [], min(POPULAR_PAUSE_S, conf.POPULAR_CACHE_S))
+            raise
         cache.set(key, counts, conf.POPULAR_CACHE_S)
     if not counts:
         return []
@@ -152,11 +161,12 @@ def _popular_counts(tenant: str, since: Any) -> list[tuple[int, float]]:
     positive = [name for name, verb in conf.VERBS.items() if verb.effect == "positive" and verb.weight > 0]
     # A rating below the middle is no vote; other verbs carry no value or a progress.
     sql = (
-        f"SELECT resource_id, count(DISTINCT learner_id)::float8 AS n FROM {INTERACTIONS} "
+        "SELECT resource_id, count(DISTINCT learner_id)::float8 AS n FROM ("
+        f"SELECT resource_id, learner_id FROM {INTERACTIONS} "
         "WHERE tenant = %s AND verb = ANY(%s) AND resource_id IS NOT NULL "
         "AND NOT (verb = 'rated' AND value < %s) "
         + ("AND occurred_at >= %s " if since else "")
-        + "GROUP BY resource_id ORDER BY n DESC, "
+        + f"ORDER BY occurred_at DESC LIMIT {POPULAR_SAMPLE}) latest GROUP BY resource_id ORDER BY n DESC, "
         + TIE_BREAK.format(id="resource_id")
         + " LIMIT %s"
     )

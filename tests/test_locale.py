@@ -13,9 +13,11 @@ from django.apps import apps
 from django.contrib import admin
 from django.template import engines
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import override
 
+from llmrec_django.admin.screening import RULES
 from llmrec_django.models import EmbeddingClaim, LearnerProfile, ProfileVector, Resource, VectorSpace
 from llmrec_django.models.learner import COMMON_VERBS, verb_label
 from llmrec_django.models.resource import COMMON_KINDS, kind_label
@@ -182,6 +184,18 @@ def rows(db):
     apps.get_model("llmrec_django", "Placement").objects.create(name="home")
     version = apps.get_model("llmrec_django", "ModelVersion").objects.create(source_space=space)
     one.neighbours.create(version=version, source="ease", neighbour_ids=b"", weights=b"")
+    make = {
+        name: apps.get_model("llmrec_django", name).objects.create
+        for name in ("ResourceScreening", "ScreeningReview", "WrittenText", "GoalDraft", "WriterUsage")
+    }
+    findings = [{"rule": rule, "field": "title", "excerpt": "x"} for rule in RULES]
+    make["ResourceScreening"](
+        resource=two, status="flagged", content_hash="c", screen_id="s", findings=findings, screened_at=timezone.now()
+    )
+    make["ScreeningReview"](resource=two, decision="cleared", why="w", reviewer_key="1", content_hash="c")
+    make["WrittenText"](resource=one, kind="reason", subject_hash="s", try_after=timezone.now())
+    make["GoalDraft"](learner=learner, text="g", try_after=timezone.now())
+    make["WriterUsage"](hour=timezone.now())
     return one
 
 

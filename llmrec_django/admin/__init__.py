@@ -1,3 +1,3 @@
 """The admin: one module an area."""
 
-from llmrec_django.admin import learners, placements, resources, vectors, versions  # noqa: F401
+from llmrec_django.admin import learners, placements, resources, screening, texts, vectors, versions  # noqa: F401

@@ -81,8 +81,8 @@ _TIME = (
     ),
 )
 _TOPIC_EN = re.compile(
-    r"\b(?:learn(?:ing)?|study(?:ing)?|understand|master|practi[sc]e|improve|get into|get better at|interested in|know about|"
-    r"read)\s+(?:more\s+)?(?:about\s+|how to\s+|the basics of\s+|some\s+)?(?P<topics>[^.;!?\n]{2,160})",
+    r"\b(?:learn(?:ing)?|study(?:ing)?|understand|master|practi[sc]e|improve|get into|get better at|interested in|"
+    r"know about|read)\s+(?:more\s+)?(?:about\s+|how to\s+|the basics of\s+|some\s+)?(?P<topics>[^.;!?\n]{2,160})",
     re.IGNORECASE,
 )
 _TOPIC_ZH = re.compile("(?:想学习?|学习|学会|了解|掌握|研究|提高|学|对)(?P<topics>[^，,。；！？\n]{1,60})")

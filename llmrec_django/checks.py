@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004
 from django.db import connections, router
+from django.utils.module_loading import import_string
 
 from llmrec_django.conf import DEFAULTS, IMPORT_STRINGS, LLMRecConfigurationError, conf
 from llmrec_django.engine.encoders import build_encoder
+from llmrec_django.engine.writers import build_writer
 from llmrec_django.exceptions import LLMRecError, MissingDependency
 from llmrec_django.models import Resource
 from llmrec_django.routers import LLMRecRouter
@@ -127,6 +129,8 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a number above 0, at most 1, or None",
     ),
     "LEVEL_WEIGHT": (lambda value: is_number(value) and value >= 0, "a number of at least 0"),
+    "EXPLAIN": FLAG,
+    "EXPLAIN_MIN_LEARNERS": POSITIVE,
     "HISTORY_LENGTH": POSITIVE,
     "HISTORY_DECAY": (lambda value: is_number(value) and 0 < value <= 1, "a number above 0, at most 1"),
     "TRAIN_SOURCES": (is_list_of_text, "a list of names of sources"),
@@ -170,7 +174,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     messages = [*_check_keys(given or {}), *_check_values(given or {})]
     if not messages:
         # What follows reads the settings as if they were sound.
-        messages = [*_check_verbs(), *_check_encoders(), *_check_queues()]
+        messages = [*_check_verbs(), *_check_encoders(), *_check_queues(), *_check_writer(), *_check_screen()]
     # A database named wrongly, or a source, is worth knowing in any case.
     return [*messages, *_check_database(given or {}), *_check_celery(given or {}), *_check_sources(messages)]
 
@@ -249,6 +253,41 @@ def _check_encoder(name: str) -> Iterator[CheckMessage]:
             f"Encoder {name!r} sends texts to another machine, which LLMREC['ALLOW_REMOTE_TEXT'] does not allow.",
             "Set it to True if resource texts and search queries may leave this machine, or use another encoder.",
         )
+
+
+def _check_writer() -> Iterator[CheckMessage]:
+    if not conf.WRITER["BACKEND"]:
+        return
+    try:
+        writer = build_writer(conf.WRITER["BACKEND"], conf.WRITER["OPTIONS"])
+        problems = writer.check()
+    except MissingDependency as exc:
+        yield _warning("W003", str(exc), "Needed on machines that use LLMREC['WRITER'].")
+        return
+    except LLMRecError as exc:
+        yield _error("E013", str(exc), "Correct LLMREC['WRITER'].")
+        return
+    for problem in problems:
+        yield _warning("W006", f"The writer: {problem}", "Correct the OPTIONS of LLMREC['WRITER'].")
+    if not writer.is_local and not conf.ALLOW_REMOTE_TEXT:
+        yield _error(
+            "E014",
+            "The writer sends texts to another machine, which LLMREC['ALLOW_REMOTE_TEXT'] does not allow.",
+            "Set it to True if facts about lists and learners' goals may leave this machine, or use another writer.",
+        )
+
+
+def _check_screen() -> Iterator[CheckMessage]:
+    path = conf.SCREEN["CLASSIFIER"]
+    if not path:
+        return
+    try:
+        classifier = import_string(path)
+    except ImportError as exc:
+        yield _error("E015", f"LLMREC['SCREEN']['CLASSIFIER'] is {path!r}: {exc}.", "Give a dotted path to a callable.")
+        return
+    if not callable(classifier):
+        yield _error("E015", f"LLMREC['SCREEN']['CLASSIFIER'] is {path!r}, no callable.", "Give that of a function.")
 
 
 def _check_queues() -> Iterator[CheckMessage]:

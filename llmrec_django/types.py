@@ -95,9 +95,9 @@ class Evidence:
     interests: tuple[str, ...] = ()
     """The learner's interests that the resource's title or keywords name."""
     competencies: tuple[str, ...] = ()
-    """Titles of competencies that both the resource and one of `own` are about."""
+    """Titles of competencies that both the resource and the first of `own` are about."""
     keywords: tuple[str, ...] = ()
-    """Keywords that the resource shares with one of `own`."""
+    """Keywords that the resource shares with the first of `own`."""
     unlocked_by: tuple[EvidenceResource, ...] = ()
     """Resources that it asks for, which the learner has done."""
     popular: int = 0

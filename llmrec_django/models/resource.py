@@ -16,6 +16,8 @@ from llmrec_django.models.base import LLMRecManager, LLMRecModel, LLMRecQuerySet
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from django.db.models.functions import Now
+
 
 class TSVectorField(models.Field):
     """A PostgreSQL tsvector column, made without django.contrib.postgres (Django 6 asks hosts to install that)."""
@@ -75,8 +77,8 @@ class ResourceQuerySet(LLMRecQuerySet):
     def in_tenant(self, tenant: str) -> ResourceQuerySet:
         return self.filter(tenant=tenant)
 
-    def available(self, at: datetime) -> ResourceQuerySet:
-        """Keep published resources whose dates include `at` (aware)."""
+    def available(self, at: datetime | Now) -> ResourceQuerySet:
+        """Keep published resources whose dates include `at` (aware, or the database's own clock)."""
         return self.filter(
             Q(available_from__isnull=True) | Q(available_from__lte=at),
             Q(available_until__isnull=True) | Q(available_until__gt=at),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from contextlib import nullcontext
@@ -13,12 +14,13 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, transaction
 from django.db.models import CharField, Exists, OuterRef, Q
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Now
 from django.utils import timezone
 
 from llmrec_django.conf import conf
 from llmrec_django.models import Interaction, LearnerProfile, Placement, Resource, ResourceScreening
 from llmrec_django.models.learner import DISMISSING, RESTORED
+from llmrec_django.models.screening import screen_id
 from llmrec_django.retrieval.dismissals import unlike
 from llmrec_django.retrieval.sql import database
 from llmrec_django.sources import registry
@@ -68,6 +70,11 @@ class Eligibility:
     check_rows: Callable[[Sequence[int]], set[int]] | None = field(default=None)
     """Given resource ids, return those that may be shown. Set when the host's tables are in another database, and for
     learners who dismissed something: comparing its text with the whole catalogue would take too long."""
+    visible: str = ""
+    """The part of `sql` that asks the host what the caller may see; a condition on the resource table."""
+    visible_params: tuple[Any, ...] = ()
+    visible_rows: Callable[[Sequence[int]], set[int]] | None = field(default=None)
+    """The part of `check_rows` that asks the host."""
 
     @property
     def is_empty(self) -> bool:
@@ -77,7 +84,8 @@ class Eligibility:
 def eligible(audience: Audience) -> Eligibility:
     """Return what `audience` may be shown."""
     using = database()
-    visible, visible_params, check_rows = _visibility(audience.user, using)
+    visible, visible_params, visible_rows = _visibility(audience.user, using)
+    check_rows = visible_rows
     if audience.dismissed_ids and audience.space is not None and conf.DISMISS_SIMILAR_FROM is not None:
         check_rows = _both(check_rows, unlike(audience.space, audience.dismissed_ids))
     try:
@@ -85,7 +93,34 @@ def eligible(audience: Audience) -> Eligibility:
     except EmptyResultSet:
         return Eligibility("", ())
     # Joined as text: resolving the host's querysets inside ours costs as much as the rest of the query together.
-    return Eligibility(f"{sql} AND ({visible})", (*params, *visible_params), check_rows)
+    return Eligibility(
+        f"{sql} AND ({visible})",
+        (*params, *visible_params),
+        check_rows,
+        visible=visible,
+        visible_params=tuple(visible_params),
+        visible_rows=visible_rows,
+    )
+
+
+def nameable(eligibility: Eligibility) -> tuple[str, tuple[Any, ...]]:
+    """Return a condition on the resource table: what the audience may be told the title of, whatever they did with it.
+
+    Where the host's tables are in another database, `eligibility.visible_rows` is to be asked as well.
+    """
+    public, params = _public(database(), conf.SCREEN["UNSCREENED"], screen_id())
+    return f'"{Resource._meta.db_table}"."id" IN ({public}) AND ({eligibility.visible})', (
+        *params,
+        *eligibility.visible_params,
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _public(using: str, unscreened: str, screen: str) -> tuple[str, tuple[Any, ...]]:
+    """Compile what anybody may see as far as we know; the arguments are what it depends on."""
+    resources = _screened(Resource.objects.available(Now())).order_by().values("pk")
+    sql, params = resources.query.get_compiler(using).as_sql()
+    return sql, tuple(params)
 
 
 def _both(

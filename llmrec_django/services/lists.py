@@ -15,8 +15,10 @@ from llmrec_django.models import LearnerProfile, RecommendationItem, Recommendat
 from llmrec_django.models.base import is_supported
 from llmrec_django.retrieval.candidates import in_order
 from llmrec_django.retrieval.eligibility import Audience, eligible
+from llmrec_django.services.evidence import still_named
+from llmrec_django.services.reasons.templates import with_reasons
 from llmrec_django.services.results import HIDDEN_COLUMNS, requester
-from llmrec_django.types import Recommendation, RecommendationResult
+from llmrec_django.types import Evidence, Recommendation, RecommendationResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +74,7 @@ def store_list(
         conf.ENABLED == "shadow",
         fallback,
     ]
+    told = [item.evidence.to_dict() if item.evidence is not None else {} for item in items]
     columns: list[list[Any]] = [
         [item.rank for item in items],
         [item.resource.pk for item in items],
@@ -79,9 +82,9 @@ def store_list(
         [item.source for item in items],
         [item.propensity for item in items],
         [item.is_exploration for item in items],
-        [_json(getattr(item, "components", None)) for item in items],
-        [_json(getattr(item, "evidence", None)) for item in items],
-        [getattr(item, "reason", "") or "" for item in items],
+        [_json(evidence.pop("parts", None)) for evidence in told],
+        [_json(evidence) for evidence in told],
+        [str(item.reason) for item in items],
     ]
     connection = connections[_alias()]
     try:
@@ -138,8 +141,9 @@ def read_list(stored: RecommendationList, *, user: Any = None) -> Recommendation
     ids = [row.resource_id for row in rows]
     eligibility = eligible(Audience(stored.tenant, requester(user, stored.learner)))
     visible = dict(in_order(ids, [0.0] * len(ids), eligibility, len(ids)))
+    items = [_recommendation(row) for row in rows if row.resource_id in visible]
     return RecommendationResult(
-        items=tuple(_recommendation(row) for row in rows if row.resource_id in visible),
+        items=with_reasons(still_named(items, eligibility)),
         placement=stored.placement,
         is_personal=stored.is_personal,
         fallback=stored.fallback,
@@ -148,11 +152,10 @@ def read_list(stored: RecommendationList, *, user: Any = None) -> Recommendation
 
 
 def _recommendation(row: RecommendationItem) -> Recommendation:
-    more = {
-        name: getattr(row, name)
-        for name in ("components", "evidence", "reason")
-        if name in Recommendation.__dataclass_fields__
-    }
+    try:
+        evidence = Evidence.from_dict({**row.evidence, "parts": row.components}) if row.evidence else None
+    except (AttributeError, TypeError, ValueError):  # written by another release
+        evidence = None
     return Recommendation(
         resource=row.resource,
         rank=row.rank,
@@ -161,7 +164,7 @@ def _recommendation(row: RecommendationItem) -> Recommendation:
         url=row.resource.url,
         propensity=row.propensity,
         is_exploration=row.is_exploration,
-        **more,
+        evidence=evidence,
     )
 
 

@@ -25,10 +25,12 @@ from llmrec_django.retrieval.candidates import (
 from llmrec_django.retrieval.dismissals import dismissals
 from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.services.discovery import with_new
+from llmrec_django.services.evidence import Basis, with_evidence
 from llmrec_django.services.experiments import assign
 from llmrec_django.services.learned import learn
 from llmrec_django.services.levels import leaning, level_of
 from llmrec_django.services.lists import is_kept, store_list
+from llmrec_django.services.reasons.templates import with_reasons
 from llmrec_django.services.results import hydrate, requester
 from llmrec_django.services.scoring import score_learners
 from llmrec_django.services.spaces import active_space, tables_exist
@@ -109,17 +111,20 @@ def recommend(
     version = _version(tenant, assignment) if learner else None
     scored = trained_scores(tenant, [learner], version) if learner and version else {}
     explored = min(place.explore_places, size)
+    basis = Basis(learner, audience.level)
     ranked = rank(
         audience,
         k=size + (place.explore_pool - 1 if explored else 0),
         diversity=place.diversity,
         space=space,
         scored=scored,
+        basis=basis,
     )
     list_id = uuid.uuid4()
     items = hydrate(ranked)
     if explored:
         items = _explored(items, size, place, list_id)
+    items = with_reasons(with_evidence(items, basis))
     sources = {item.source for item in items}
     is_personal = not {"trained", "content", "words"}.isdisjoint(sources)
     fallback = "newest" if "newest" in sources else "popular" if "popular" in sources else ""
@@ -184,6 +189,7 @@ def rank(
     diversity: float,
     space: VectorSpace | None,
     scored: Mapping[int, Scored] | None = None,
+    basis: Basis | None = None,
 ) -> Ranked:
     """Return the best `k` eligible resources for an audience as (resource id, score, source).
 
@@ -191,16 +197,19 @@ def rank(
 
     Args:
         scored: What `trained_scores` gave for learners among whom the audience's is; None: ask it for this one.
+        basis: Takes down what the list is made by, for its reasons.
     """
     ranked: Ranked = []
-    eligibility = eligible(audience)
+    basis = basis or Basis(audience.learner, audience.level)
+    eligibility = basis.eligibility = eligible(audience)
     if eligibility.is_empty:
         return ranked
     if scored is None:
         scored = trained_scores(audience.tenant, [audience.learner] if audience.learner else [])
+    basis.scored = scored.get(audience.learner.pk) if audience.learner is not None else None
     steps: tuple[Callable[[int], Ranked], ...] = (
         lambda n: _trained(audience, eligibility, space, n, diversity, scored),
-        lambda n: _personal(audience, eligibility, space, n, diversity),
+        lambda n: _personal(audience, eligibility, space, n, diversity, basis),
         lambda n: _plain("popular", audience, n, lambda depth: popular(audience.tenant, eligibility, depth)),
         lambda n: _plain("newest", audience, n, lambda depth: newest(eligibility, depth)),
     )
@@ -339,18 +348,24 @@ def _languages(asked: Sequence[str] | None, place: Placement, learner: LearnerPr
 
 
 def _personal(
-    audience: Audience, eligibility: Eligibility, space: VectorSpace | None, n: int, diversity: float
+    audience: Audience,
+    eligibility: Eligibility,
+    space: VectorSpace | None,
+    n: int,
+    diversity: float,
+    basis: Basis,
 ) -> Ranked:
     learner = audience.learner
     if learner is None or not learner.personalise:
         return []
-    learned = learn(learner, space)
+    learned = basis.learned = learn(learner, space)
+    basis.space = space
     vector = learned.vector()
     if space is not None and vector is not None:
         depth = n if diversity <= 0 and audience.level is None else n * OVERFETCH
         found = leaning(nearest(space, vector, eligibility, depth), audience.level, n)
         if diversity > 0 and len(found) > 1:
-            vectors = resource_vectors(space, [pk for pk, _ in found])
+            vectors = basis.vectors = resource_vectors(space, [pk for pk, _ in found])
             found = [row for row in found if row[0] in vectors]
             matrix = np.stack([vectors[pk] for pk, _ in found])
             found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]

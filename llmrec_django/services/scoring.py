@@ -10,14 +10,23 @@ import numpy as np
 from llmrec_django.conf import conf
 from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.engine.ranking.topk import rank_top_k, tie_keys
-from llmrec_django.retrieval.candidates import in_order, latest_interactions, nearest, profile_vectors
+from llmrec_django.retrieval.candidates import (
+    eligible_among,
+    first_visible,
+    in_order,
+    latest_interactions,
+    nearest,
+    nearest_of_all,
+    profile_vectors,
+)
+from llmrec_django.retrieval.sql import candidate_cursor, database
 from llmrec_django.services.scorer import present_scorer_of, scorer_of
 from llmrec_django.services.training.dataset import interaction_weights, is_choice, rows_in
 from llmrec_django.services.training.relevance import RelevanceSource
 from llmrec_django.services.training.sources import Asked, ContentSource, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,6 +41,8 @@ __all__ = ["Scored", "score_learners", "scorer_of"]
 
 FIRST_LOOK = 200
 """So many of the best are asked for eligibility first; more when too few of them may be shown."""
+WIDE = 0.25
+"""With this share of the best in sight of the caller, the best of those are the best there are."""
 ComparesVectors = ContentSource | RelevanceSource
 """Sources whose score is an inner product: what is nearest in a space is best."""
 CANDIDATES = 200
@@ -50,6 +61,10 @@ class Scored(Protocol):
         self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None
     ) -> list[tuple[int, float]]:
         """Return the `n` best eligible resources as (id, score), best first."""
+        ...
+
+    def basis(self) -> tuple[Scorer, Asked]:
+        """Return what scored them, and the one learner as they were asked about."""
         ...
 
 
@@ -86,7 +101,9 @@ def score_learners(version: ModelVersion, learners: Sequence[LearnerProfile]) ->
     if scorer.scores_all:
         scores = scorer.score(asked)
         return {
-            pk: _Whole(scorer.resource_ids, scores[row], scorer.new_ids) for row, pk in enumerate(ids) if is_known[row]
+            pk: _Whole(scorer.resource_ids, scores[row], scorer.new_ids, scorer, asked, row)
+            for row, pk in enumerate(ids)
+            if is_known[row]
         }
     narrowing = _Narrowing.of(version, scorer, asked)
     return {pk: _Narrowed(narrowing, row) for row, pk in enumerate(ids) if is_known[row]}
@@ -100,6 +117,13 @@ class _Whole:
     scores: Float32Vector
     """float32 [N]"""
     new_ids: NDArray[np.int64]
+    scorer: Scorer
+    asked: Asked
+    row: int
+    """Which of the learners that were asked about together."""
+
+    def basis(self) -> tuple[Scorer, Asked]:
+        return self.scorer, _alone(self.asked, self.row)
 
     def best(
         self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None
@@ -127,7 +151,7 @@ class _Narrowing:
         """Ask the sources that compare vectors where they look."""
         spaces: dict[str, VectorSpace] = {}
         directions = {}
-        for source in scorer.sources:
+        for source in scorer.used_sources():
             space = version.relevance_space if isinstance(source, RelevanceSource) else version.source_space
             if isinstance(source, ComparesVectors):
                 directions[source.name] = _directions(source, asked)
@@ -136,63 +160,95 @@ class _Narrowing:
         return cls(scorer, asked, spaces, directions)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Narrowed:
     """A large catalogue: each source names its best, and only those are scored, by all sources.
 
-    Two queries for each list beside that for eligibility: what is nearest to S(u) among the eligible, and what is
-    nearest in meaning to the learner's resources and goals.
+    Three queries for each list: what is nearest to S(u), what is nearest in meaning to the learner's resources and
+    goals, and which of the best may be shown. Where that is few of them, up to three more, which search among what
+    may be shown.
     """
 
     narrowing: _Narrowing
     row: int
     """Which of the learners."""
+    _whole: dict[str, Float32Vector] | None = None
 
     @property
     def new_ids(self) -> NDArray[np.int64]:
         return self.narrowing.scorer.new_ids
 
+    def basis(self) -> tuple[Scorer, Asked]:
+        return self.narrowing.scorer, _alone(self.narrowing.asked, self.row)
+
     def best(
         self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None
     ) -> list[tuple[int, float]]:
-        scorer = self.narrowing.scorer
-        asked = Asked.of(self.narrowing.asked.log, np.array([self.row]), self.narrowing.asked.profiles)
-        # What is not a comparison of vectors is quick for the whole catalogue: a few neighbours, or a fixed list.
-        whole = {
-            source.name: source.score(asked)[0] for source in scorer.sources if not isinstance(source, ComparesVectors)
-        }
-        if among_ids is not None:
-            rows = _rows(scorer.resource_ids, among_ids)
-        else:
-            rows = self._candidates(whole, eligibility, max(CANDIDATES, 4 * n))
-        raw = {name: scores[None, rows] for name, scores in whole.items()}
-        for source in scorer.sources:
+        ids = self.narrowing.scorer.resource_ids
+        with candidate_cursor(database()):
+            if among_ids is not None:
+                rows = _rows(ids, among_ids)
+                return _first_eligible(ids[rows], self._scores(rows), eligibility, n)
+            depth = max(CANDIDATES, 4 * n)
+            rows = self._candidates(depth, lambda space, point: nearest_of_all(space, point, depth))
+            order = _best_first(ids[rows], scores := self._scores(rows), max(FIRST_LOOK, 4 * n))
+            passing = eligible_among(ids[rows[order]].tolist(), eligibility)
+            if len(passing) >= max(n, WIDE * len(order)):
+                ranked = [(int(ids[rows[at]]), float(scores[at])) for at in order if int(ids[rows[at]]) in passing]
+                found = first_visible(ranked, eligibility, n)
+                if len(found) >= n:
+                    return found
+            # Little of what is near may be shown: look among what may. Then few rows are compared, and all of them.
+            near = self._candidates(
+                depth, lambda space, point: [pk for pk, _ in nearest(space, point, eligibility, depth)]
+            )
+            rows = np.union1d(rows, near)
+            return _first_eligible(ids[rows], self._scores(rows), eligibility, n)
+
+    def _scores(self, rows: NDArray[np.int64]) -> Float32Vector:
+        scorer, asked = self.narrowing.scorer, self.narrowing.asked
+        raw = {name: scores[None, rows] for name, scores in self._others().items()}
+        for source in scorer.used_sources():
             if isinstance(source, ComparesVectors):
                 vectors = rows_of(source.vectors, source.added, rows)
-                raw[source.name] = np.asarray(self._direction(source.name) @ vectors.T, dtype=np.float32)
-        scores = scorer.mix.combine(raw, asked.log.lengths, scorer.known[rows])[0]
-        return _first_eligible(scorer.resource_ids[rows], scores, eligibility, n)
+                raw[source.name] = np.asarray(self._direction(source.name)[None] @ vectors.T, dtype=np.float32)
+        lengths = asked.log.lengths[self.row : self.row + 1]
+        scores: Float32Vector = scorer.mix.combine(raw, lengths, scorer.known[rows])[0]
+        return scores
 
-    def _direction(self, source: str) -> Float32Matrix:
-        return self.narrowing.directions[source][self.row : self.row + 1]
+    def _others(self) -> dict[str, Float32Vector]:
+        """Score the whole catalogue by what compares no vectors: a few neighbours, or a list that is there."""
+        if self._whole is None:
+            asked = _alone(self.narrowing.asked, self.row)
+            others = [s for s in self.narrowing.scorer.used_sources() if not isinstance(s, ComparesVectors)]
+            self._whole = {source.name: source.score(asked)[0] for source in others}
+        return self._whole
 
-    def _candidates(self, whole: Mapping[str, Float32Vector], eligibility: Eligibility, n: int) -> NDArray[np.int64]:
+    def _direction(self, source: str) -> Float32Vector:
+        direction: Float32Vector = self.narrowing.directions[source][self.row]
+        return direction
+
+    def _candidates(self, n: int, near: Callable[[VectorSpace, Float32Vector], list[int]]) -> NDArray[np.int64]:
         """Return the rows of what each source thinks best; increasing."""
         scorer = self.narrowing.scorer
-        found = [_highest(scores, n) for scores in whole.values()]
-        for source in scorer.sources:
+        found = [_highest(scores, n) for scores in self._others().values()]
+        for source in scorer.used_sources():
             space = self.narrowing.spaces.get(source.name)
             if space is None:
                 continue
-            direction = self._direction(source.name)[0]
+            direction = self._direction(source.name)
             if np.isnan(direction).any() or not direction.any():
                 continue
             if isinstance(source, ContentSource):
                 # Its vectors are the space's, whitened: turned back it points the same way, all but for lengths.
                 direction = source.whitening.matrix @ direction
-            named = [pk for pk, _ in nearest(space, direction, eligibility, n)]
-            found.append(_rows(scorer.resource_ids, named))
+            found.append(_rows(scorer.resource_ids, near(space, direction)))
         return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+
+
+def _alone(asked: Asked, row: int) -> Asked:
+    """Take one learner out of several."""
+    return asked if asked.log.n_learners == 1 else Asked.of(asked.log, np.array([row]), asked.profiles)
 
 
 def _directions(source: ContentSource | RelevanceSource, asked: Asked) -> Float32Matrix:
@@ -232,12 +288,17 @@ def _first_eligible(
     """
     look = max(FIRST_LOOK, 4 * n)
     while True:
-        ranked, values = rank_top_k(scores[None, :], min(look, len(ids)), keys=tie_keys(ids))
-        order = ranked[0][ranked[0] >= 0]
-        found = in_order(ids[order].tolist(), values[0][: len(order)].tolist(), eligibility, n)
+        order = _best_first(ids, scores, look)
+        found = in_order(ids[order].tolist(), scores[order].tolist(), eligibility, n)
         if len(found) >= n or look >= len(ids):
             return found
         look *= 8
+
+
+def _best_first(ids: NDArray[np.int64], scores: Float32Vector, n: int) -> NDArray[np.int32]:
+    """Return where the `n` highest scores stand, highest first, equal ones by a hash of the id."""
+    order: NDArray[np.int32] = rank_top_k(scores[None, :], min(n, len(ids)), keys=tie_keys(ids))[0][0]
+    return order[order >= 0]
 
 
 def _log(scorer: Scorer, learner_ids: Sequence[int]) -> InteractionLog:

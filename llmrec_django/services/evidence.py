@@ -1,0 +1,270 @@
+"""Evidence: what is true about a listed resource and this learner, and why it stands where it does."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from django.db import Error as DatabaseError
+from django.utils import timezone
+
+from llmrec_django.conf import conf
+from llmrec_django.engine.phrases import phrases_in, telling_words
+from llmrec_django.exceptions import LLMRecError
+from llmrec_django.models import Resource
+from llmrec_django.retrieval.candidates import resource_vectors
+from llmrec_django.retrieval.facts import Facts, nameable_ids, read_facts, recent_learners, shared_learners
+from llmrec_django.services.influence import Influence, of_content, of_trained
+from llmrec_django.services.levels import nearest_level
+from llmrec_django.types import Evidence, EvidenceResource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llmrec_django.models import LearnerProfile, VectorSpace
+    from llmrec_django.retrieval.eligibility import Eligibility
+    from llmrec_django.services.learned import Learned
+    from llmrec_django.services.scoring import Scored
+    from llmrec_django.types import Float32Vector, Recommendation
+
+logger = logging.getLogger(__name__)
+
+MOST_WORDS = 3
+"""Keywords, interests, competencies and words of each sort that are kept, at most."""
+POPULARITY = ("popularity", "popular_lately")
+"""Sources that look at no learner."""
+
+
+@dataclass(slots=True)
+class Basis:
+    """What a list is ranked by; filled in while it is ranked."""
+
+    learner: LearnerProfile | None = None
+    level: float | None = None
+    """The learner's place on the scale of levels."""
+    eligibility: Eligibility | None = None
+    scored: Scored | None = None
+    """What a trained version made of the learner."""
+    learned: Learned | None = None
+    """What was asked about without training."""
+    space: VectorSpace | None = None
+    """Where that was."""
+    vectors: dict[int, Float32Vector] | None = None
+    """Of the resources found there, where they were needed."""
+    rules: dict[int, str] | None = None
+    """Resource → the editorial rule that placed it."""
+
+
+def with_evidence(items: Sequence[Recommendation], basis: Basis) -> tuple[Recommendation, ...]:
+    """Return a list's items with their evidence. Never raises: a list is worth more than its reasons."""
+    if not conf.EXPLAIN or not items or basis.eligibility is None:
+        return tuple(items)
+    try:
+        influences = _influences(items, basis)
+        facts = _facts(items, influences, basis)
+        return tuple(replace(item, evidence=_evidence(item, influences, facts, basis)) for item in items)
+    except (DatabaseError, LLMRecError, ArithmeticError, LookupError, TypeError, ValueError):
+        logger.exception("a list goes without reasons")
+        return tuple(items)
+
+
+def still_named(items: Sequence[Recommendation], eligibility: Eligibility) -> tuple[Recommendation, ...]:
+    """Return items of a stored list whose evidence names only resources that its audience may still see."""
+    named = {one.id for item in items if item.evidence for one in (*item.evidence.own, *item.evidence.unlocked_by)}
+    if not named:
+        return tuple(items)
+    visible = nameable_ids(eligibility, sorted(named))
+    return tuple(
+        item if item.evidence is None else replace(item, evidence=_without(item.evidence, named - visible))
+        for item in items
+    )
+
+
+def _without(evidence: Evidence, hidden: set[int]) -> Evidence:
+    first = evidence.own[0].id if evidence.own else 0
+    kept = replace(
+        evidence,
+        own=tuple(one for one in evidence.own if one.id not in hidden),
+        unlocked_by=tuple(one for one in evidence.unlocked_by if one.id not in hidden),
+    )
+    # What it shares with the first of them is no more than a riddle without it.
+    return replace(kept, competencies=(), keywords=()) if first in hidden else kept
+
+
+def round_down(n: int, least: int) -> int:
+    """Return a number of people that may be said, not above `n`; 0 for fewer than `least`.
+
+    Two counts a day apart then rarely tell what one person did.
+    """
+    if n < max(1, least):
+        return 0
+    step = 5 if n < 50 else 10 if n < 200 else 10 ** (len(str(n)) - 2)
+    return max(n // step * step, max(1, least))
+
+
+def _influences(items: Sequence[Recommendation], basis: Basis) -> dict[int, Influence]:
+    found: dict[int, Influence] = {}
+    trained = [item.resource.pk for item in items if item.source == "trained"]
+    if trained and basis.scored is not None:
+        found |= of_trained(*basis.scored.basis(), trained)
+    content = [item.resource.pk for item in items if item.source == "content"]
+    if content and basis.learned is not None and basis.space is not None:
+        vectors = resource_vectors(basis.space, content) if basis.vectors is None else basis.vectors
+        found |= of_content(basis.learned, vectors, content)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was asked of the tables for a list."""
+
+    facts: Facts
+    shared: dict[tuple[int, int], int]
+    """(own, listed) → learners who chose both."""
+    recent: dict[int, int]
+    """Listed → learners who chose it lately, where it is there for that."""
+    added: dict[int, Any]
+    """Listed → when it was added, where it is there for that."""
+    verbs: dict[int, str]
+    """Own → the strongest thing the learner did with it."""
+
+
+def _facts(items: Sequence[Recommendation], influences: dict[int, Influence], basis: Basis) -> _Known:
+    listed = [item.resource.pk for item in items]
+    own = {pk for influence in influences.values() for pk, _ in influence.own}
+    learner_id = basis.learner.pk if basis.learner is not None else None
+    assert basis.eligibility is not None
+    facts = read_facts(basis.eligibility, listed, sorted(own), learner_id)
+    pairs = [
+        (mine, pk)
+        for pk, influence in influences.items()
+        if _is_followed(influence)
+        for mine in [own for own, _ in influence.own if own != pk][:1]
+    ]
+    popular = [
+        item.resource.pk
+        for item in items
+        if item.source == "popular" or _is_popular(influences.get(item.resource.pk, Influence()))
+    ]
+    newest = [item.resource.pk for item in items if item.source == "newest"]
+    return _Known(
+        facts,
+        shared_learners(pairs) if pairs else {},
+        recent_learners(popular) if popular else {},
+        dict(Resource.objects.filter(pk__in=newest).values_list("pk", "created_at")) if newest else {},
+        _verbs(basis) if own or facts.unlocked_by else {},
+    )
+
+
+def _is_followed(influence: Influence) -> bool:
+    """Say whether what other learners did had a part in it."""
+    return any(value > 0 for name, value in influence.parts.items() if name != "content" and name not in POPULARITY)
+
+
+def _is_popular(influence: Influence) -> bool:
+    """Say whether a resource is there for its popularity more than for the learner's own resources and goals."""
+    popular = sum(max(influence.parts.get(name, 0.0), 0.0) for name in POPULARITY)
+    rest = sum(max(value, 0.0) for name, value in influence.parts.items() if name not in POPULARITY)
+    return popular > rest or (popular > 0 and not influence.own)
+
+
+def _verbs(basis: Basis) -> dict[int, str]:
+    """Return the strongest thing that the learner did with each resource."""
+    if basis.scored is not None:
+        scorer, asked = basis.scored.basis()
+        log = asked.log
+        order = log.weights.argsort(kind="stable")  # the strongest last
+        ids = scorer.resource_ids[log.resources[order]].tolist()
+        return {pk: scorer.verbs[code] for pk, code in zip(ids, log.verbs[order].tolist(), strict=True)}
+    if basis.learned is not None:
+        return {deed.resource_id: deed.verb for deed in basis.learned.history}
+    return {}
+
+
+def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Known, basis: Basis) -> Evidence:
+    resource, learner = item.resource, basis.learner
+    influence = influences.get(resource.pk, Influence())
+    facts = known.facts
+    # One that is recommended again was in the history too: neither its own reason nor another learner's choice.
+    is_again = resource.pk in known.verbs
+    own = tuple(
+        _named(facts.titles[pk], known.verbs.get(pk, ""), share, known.shared.get((pk, resource.pk), 0) - is_again)
+        for pk, share in influence.own
+        if pk in facts.titles and pk != resource.pk
+    )
+    unlocked = facts.unlocked_by.get(resource.pk, ())
+    text = learner.text if learner is not None and learner.personalise else ""
+    added = known.added.get(resource.pk)
+    minutes = learner.minutes_per_week if learner is not None else None
+    fits = bool(minutes and resource.duration_minutes and resource.duration_minutes <= minutes)
+    return Evidence(
+        resource=EvidenceResource(resource.pk, resource.key, resource.title, _titles(resource.translations)),
+        source=item.source,
+        own=own,
+        parts=influence.parts,
+        goal_share=influence.goal_share,
+        goal_words=_goal_words(learner.goals, resource) if text and learner is not None else (),
+        interests=_interests(learner.interests, resource) if text and learner is not None else (),
+        competencies=_shared_competencies(resource.pk, own, facts),
+        keywords=_shared_keywords(resource.keywords, own, facts),
+        unlocked_by=tuple(
+            _named(facts.titles[pk], known.verbs.get(pk, ""), 0.0, 0) for pk in unlocked if pk in facts.titles
+        )[:MOST_WORDS],
+        popular=round_down(known.recent.get(resource.pk, 0), int(conf.EXPLAIN_MIN_LEARNERS)),
+        popular_days=int(conf.POPULAR_DAYS) if known.recent.get(resource.pk, 0) >= conf.EXPLAIN_MIN_LEARNERS else 0,
+        level=resource.level if basis.level is not None and resource.level == nearest_level(basis.level) else "",
+        minutes=resource.duration_minutes if fits else 0,
+        minutes_per_week=minutes if fits and minutes else 0,
+        new_days=max(0, (timezone.now() - added).days) if added is not None else None,
+        rule=(basis.rules or {}).get(resource.pk, ""),
+    )
+
+
+def _named(title: Any, verb: str, share: float, both: int) -> EvidenceResource:
+    learners = round_down(both, int(conf.EXPLAIN_MIN_LEARNERS))
+    return EvidenceResource(
+        title.id, title.key, title.title, _titles(title.translations), verb=verb, share=share, learners=learners
+    )
+
+
+def _titles(translations: Any) -> dict[str, str]:
+    """Return the titles by language tag; raw SQL may have stored anything that is JSON."""
+    if not isinstance(translations, dict):
+        return {}
+    return {
+        str(tag).lower(): str(entry["title"])
+        for tag, entry in translations.items()
+        if isinstance(entry, dict) and entry.get("title")
+    }
+
+
+def _shared_competencies(pk: int, own: Sequence[EvidenceResource], facts: Facts) -> tuple[str, ...]:
+    mine = facts.competencies.get(own[0].id, {}) if own else {}
+    theirs = facts.competencies.get(pk, {})
+    return tuple(title for competency, title in theirs.items() if competency in mine)[:MOST_WORDS]
+
+
+def _shared_keywords(keywords: Any, own: Sequence[EvidenceResource], facts: Facts) -> tuple[str, ...]:
+    mine = {word.casefold() for word in _words(facts.titles[own[0].id].keywords)} if own else set()
+    return tuple(word for word in _words(keywords) if word.casefold() in mine)[:MOST_WORDS]
+
+
+def _words(value: Any) -> list[str]:
+    return [str(word).strip() for word in value if str(word).strip()] if isinstance(value, list) else []
+
+
+def _interests(interests: Any, resource: Resource) -> tuple[str, ...]:
+    """Return the interests that a resource's title or keywords name."""
+    named = "\n".join([*_all_titles(resource), *_words(resource.keywords)])
+    return phrases_in(named, _words(interests), most=MOST_WORDS)
+
+
+def _goal_words(goals: str, resource: Resource) -> tuple[str, ...]:
+    """Return keywords of a resource, else words of its titles, that the goals hold too; never more of the goals."""
+    found = phrases_in(goals, _words(resource.keywords), most=MOST_WORDS)
+    return found or phrases_in(goals, telling_words(_all_titles(resource)), most=MOST_WORDS)
+
+
+def _all_titles(resource: Resource) -> list[str]:
+    return [resource.title, *_titles(resource.translations).values()]

@@ -1,0 +1,181 @@
+"""Which of a learner's own resources lifted those in a list, and which parts of the score they owe it to.
+
+Measured, not guessed: the listed resources are scored again without each of the learner's own, by the very code that
+scored them, and what is missing then is what it did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llmrec_django.engine.ranking.attribution import occluded, strongest, without_each
+from llmrec_django.services.excerpt import Excerpt, Histories
+from llmrec_django.services.training.dataset import rows_in
+from llmrec_django.services.training.relevance import RelevanceSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from llmrec_django.services.learned import Learned
+    from llmrec_django.services.scorer import Scorer
+    from llmrec_django.services.training.sources import Asked
+    from llmrec_django.types import Float32Matrix, Float32Vector
+
+LEAST_SAY = 0.03
+"""Sources with a smaller share in the weights of the blend are not asked: they decide nothing."""
+MOST_TRIED = 40
+"""Own resources left out in turn, the latest."""
+MOST_NAMED = 3
+"""Own resources named for each listed one, at most."""
+LEAST_SHARE = 0.1
+"""Of what all own resources and goals did: with less, one is not named."""
+LEAST_PART = 0.05
+"""Of what sets the resource above an average one: where a history does less than that, it is not why."""
+FEW_READINGS, MORE_READINGS = 60, 400
+"""Interactions that the relevance model reads again for one list: so many, and so many more times its say in the
+blend. Each costs about 8 µs; `python -m benchmarks.faithfulness` says what is lost by reading fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """Why one listed resource stands where it does."""
+
+    own: tuple[tuple[int, float], ...] = ()
+    """(own resource, share of what lifted it), largest first."""
+    goal_share: float = 0.0
+    """The same of goals and interests."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Source → what it added to the score, against an average resource."""
+
+
+def of_trained(scorer: Scorer, asked: Asked, ids: Sequence[int]) -> dict[int, Influence]:
+    """Return what lifted resources that a trained version scored, by resource.
+
+    Args:
+        scorer: What scored them.
+        asked: The one learner, as they were scored.
+        ids: The listed resources; those that the scorer does not know are left out.
+    """
+    rows = rows_in(scorer.resource_ids, np.asarray(ids, dtype=np.int64))
+    listed = [pk for pk, row in zip(ids, rows, strict=True) if row >= 0]
+    rows = rows[rows >= 0]
+    if not len(rows):
+        return {}
+    excerpt = Excerpt.of(scorer, rows, asked.log, least_say=LEAST_SAY)
+    own = _latest_distinct(asked.liked[0], MOST_TRIED)
+    has_goal = asked.profiles is not None and bool(asked.profiles.any())
+    parts = _parts_without_each(excerpt, asked, own, has_goal=has_goal)
+    effects = sum((occluded(part) for part in parts.values()), np.zeros((len(own) + has_goal, len(rows)), np.float32))
+    above = sum((np.maximum(part[0], 0) for part in parts.values()), np.zeros(len(rows), np.float32))
+    found = _named(effects, scorer.resource_ids[own], above, has_goal=has_goal)
+    first = {name: [round(value, 4) for value in part[0].tolist()] for name, part in parts.items()}
+    return {
+        pk: Influence(named, goal, {name: part[column] for name, part in first.items() if part[column]})
+        for column, (pk, (named, goal)) in enumerate(zip(listed, found, strict=True))
+    }
+
+
+def of_content(learned: Learned, vectors: Mapping[int, Float32Vector], ids: Sequence[int]) -> dict[int, Influence]:
+    """Return what lifted resources that were found by the mean of a learner's texts, by resource.
+
+    Args:
+        learned: The learner, as they were asked about.
+        vectors: Of the listed resources.
+        ids: The listed resources; those without a vector are left out.
+    """
+    listed = [pk for pk in ids if pk in vectors]
+    vector = learned.vector()
+    if not listed or vector is None:
+        return {}
+    matrix = np.stack([vectors[pk] for pk in listed])  # [k, D]
+    own = [deed.resource_id for deed in learned.history if deed.resource_id in learned.vectors]
+    others = [learned.vector(without=(pk,)) for pk in own]
+    if learned.profile is not None:
+        others.append(learned.vector(with_profile=False))
+    nothing = np.zeros_like(vector)
+    asked = np.stack([vector, *(nothing if other is None else other for other in others)])
+    scores = asked @ matrix.T  # [1 + own + goal, k]
+    found = _named(occluded(scores), np.array(own, dtype=np.int64), scores[0], has_goal=learned.profile is not None)
+    return {
+        pk: Influence(named, goal, {"content": round(float(score), 4)})
+        for pk, (named, goal), score in zip(listed, found, scores[0], strict=True)
+    }
+
+
+def _named(
+    effects: Float32Matrix, own: NDArray[np.int64], above: NDArray[np.floating], *, has_goal: bool
+) -> list[tuple[tuple[tuple[int, float], ...], float]]:
+    """Return own resources worth naming and the share of the goal, for each listed resource.
+
+    Args:
+        effects: Of each own resource, then of the goal; float32 [m, k].
+        own: Ids of the own resources.
+        above: What sets each listed resource above an average one; [k].
+    """
+    effects = np.where(effects >= LEAST_PART * np.maximum(above, 0), effects, 0)
+    goal_row = len(own) if has_goal else -1
+    found = []
+    for named in strongest(effects, most=len(effects), least_share=LEAST_SHARE):
+        goal = sum(share for row, share in named if row == goal_row)
+        mine = [(int(own[row]), round(share, 3)) for row, share in named if row != goal_row]
+        found.append((tuple(mine[:MOST_NAMED]), round(goal, 3)))
+    return found
+
+
+def _parts_without_each(
+    excerpt: Excerpt, asked: Asked, own: NDArray[np.int64], *, has_goal: bool
+) -> dict[str, Float32Matrix]:
+    """Return what each source adds for the learner, without each own resource, and last without goals if there are any.
+
+    The weights are those of the whole history for all: weights that change with its length would change every
+    resource's score, not this one's place.
+
+    Returns:
+        Source → float32 [1 + own (+ 1), k].
+    """
+    profiles = asked.profiles
+    if profiles is not None:
+        profiles = np.repeat(profiles, 1 + len(own) + has_goal, axis=0)
+        profiles[1 + len(own) :] = 0
+    histories = excerpt.histories(without_each(asked.log, own, copies=int(has_goal)), profiles)
+    parts = {}
+    for name, source in excerpt.sources.items():
+        if isinstance(source, RelevanceSource):
+            scores = _read_again(excerpt, source, histories, own, has_goal=has_goal)
+        else:
+            scores = excerpt.score(name, histories)
+        parts[name] = excerpt.part(name, scores)
+    return parts
+
+
+def _read_again(
+    excerpt: Excerpt, source: RelevanceSource, histories: Histories, own: NDArray[np.int64], *, has_goal: bool
+) -> Float32Matrix:
+    """Ask the relevance model without the own resources that are nearest to the listed ones.
+
+    It reads the whole history each time, so the others are taken to do nothing by it.
+    """
+    log, profiles = histories.asked.log, histories.asked.profiles
+    if profiles is not None and profiles.shape[1] != len(source.scorer.whitening.mean):
+        profiles = None
+    length = max(1, min(int(log.lengths[0]), source.scorer.config.max_length))
+    readings = FEW_READINGS + MORE_READINGS * excerpt.say(source.name)
+    listed = source.vectors[excerpt.columns]
+    near = np.maximum(source.vectors[excerpt.places(own)] @ listed.T, 0).sum(axis=1)  # [own]
+    chosen = 1 + np.argsort(-near, kind="stable")[: max(1, int(readings) // length)]
+    asking = np.concatenate([[0], chosen, [log.n_learners - 1] * has_goal]).astype(np.int64)
+    states = source.scorer.learner_vectors(log, asking, source.vectors, profiles=profiles)
+    scores = np.repeat(states[:1] @ listed.T, log.n_learners, axis=0)
+    scores[asking] = states @ listed.T
+    return scores
+
+
+def _latest_distinct(history: NDArray[np.int32], most: int) -> NDArray[np.int64]:
+    """Return the last `most` resources of a history, each once, the latest first."""
+    latest, first = np.unique(history[::-1], return_index=True)
+    return latest[np.argsort(first)][:most].astype(np.int64)

@@ -35,14 +35,19 @@ SOURCES = {
 }
 """What sources are called; others are called by their name."""
 METRICS = {
-    "precision": _("precision"),
+    "NDCG": "NDCG",
     "recall": _("recall"),
+    "precision": _("precision"),
+    "F1": "F1",
     "hit rate": _("hit rate"),
+    "MRR": "MRR",
+    "MAP": "MAP",
     "coverage": _("coverage"),
+    "Gini": pgettext_lazy("metric", "Gini"),
     "novelty": _("novelty"),
     "diversity": _("diversity"),
-    "Gini": pgettext_lazy("metric", "Gini"),
 }
+"""What metrics are called, in the order in which they are shown: the database keeps none."""
 SPLITS = {
     "leave one out": _("Each learner's last resource was held out."),
     "global time": _("Everything after a moment was held out."),
@@ -117,7 +122,9 @@ def _headline_rows(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _whole_table(table: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    names = [name for name in (table[0] if table else ()) if name not in ("source", "intervals")]
+    found = [name for name in (table[0] if table else ()) if name not in ("source", "intervals")]
+    order = {name: place for place, name in enumerate(METRICS)}
+    names = sorted(found, key=lambda name: (int(name.partition("@")[2] or 0), order.get(name.partition("@")[0], 99)))
     return {
         "metric_names": [metric_label(name) for name in names],
         "metric_rows": [
@@ -135,7 +142,8 @@ def _segments(
     table: Sequence[Mapping[str, Any]], segments: Mapping[str, Mapping[str, Any]] | None, title: str, unit: str
 ) -> dict[str, Any] | None:
     """Compare the blend with the best other sources, segment by segment."""
-    found = {label: values for label, values in (segments or {}).items() if values.get("learners")}
+    ordered_labels = sorted(segments or {}, key=lambda label: int(label.rstrip("+").split("-")[0]))
+    found = {label: segments[label] for label in ordered_labels if segments[label].get("learners")} if segments else {}
     if not found:
         return None
     ordered = [row["source"] for row in table]

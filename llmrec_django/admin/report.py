@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.charts import Scale, mark, points
 from llmrec_django.models import EvaluationRecord, ModelVersion
-from llmrec_django.services.reasons import sentences
+from llmrec_django.services.reasons import sentences, source_label
 from llmrec_django.services.training import BLEND, outcome_of
 
 if TYPE_CHECKING:
@@ -19,21 +19,6 @@ HEADLINE = "NDCG@10"
 VERSIONS_SHOWN = 30
 EVALUATIONS_SHOWN = 60
 
-SOURCES = {
-    BLEND: _("blend"),
-    "relevance": _("relevance model"),
-    "transitions": _("transitions"),
-    "linear_next": _("linear next step"),
-    "ease": "EASE",
-    "item_knn": "item-kNN",
-    "user_knn": "user-kNN",
-    "ials": "iALS",
-    "content": _("nearness of texts"),
-    "borrowed": _("lent by like texts"),
-    "popularity": _("popularity"),
-    "popular_lately": _("popular lately"),
-}
-"""What sources are called; others are called by their name."""
 METRICS = {
     "NDCG": "NDCG",
     "recall": _("recall"),
@@ -52,11 +37,6 @@ SPLITS = {
     "leave one out": _("Each learner's last resource was held out."),
     "global time": _("Everything after a moment was held out."),
 }
-
-
-def source_label(name: str) -> str:
-    """Return what a source is called in the active language."""
-    return str(SOURCES.get(name, name))
 
 
 def metric_label(name: str) -> str:

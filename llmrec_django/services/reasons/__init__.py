@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from llmrec_django.services.reasons.versions import SENTENCES, Reason, explain, in_english, sentences
+from llmrec_django.services.reasons.versions import (
+    SENTENCES,
+    Reason,
+    explain,
+    in_english,
+    sentences,
+    source_label,
+)
 
-__all__ = ["SENTENCES", "Reason", "explain", "in_english", "sentences"]
+__all__ = ["SENTENCES", "Reason", "explain", "in_english", "sentences", "source_label"]

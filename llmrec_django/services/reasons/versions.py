@@ -60,6 +60,23 @@ SENTENCES: Mapping[str, Any] = {
 """What each code says. Errors in them are in English, as everywhere."""
 
 
+SOURCES = {
+    "blend": _("blend"),
+    "relevance": _("relevance model"),
+    "transitions": _("transitions"),
+    "linear_next": _("linear next step"),
+    "ease": "EASE",
+    "item_knn": "item-kNN",
+    "user_knn": "user-kNN",
+    "ials": "iALS",
+    "content": _("nearness of texts"),
+    "borrowed": _("lent by like texts"),
+    "popularity": _("popularity"),
+    "popular_lately": _("popular lately"),
+}
+"""What sources are called; others are called by their name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One sentence to be."""
@@ -72,6 +89,11 @@ class Reason:
     def __str__(self) -> str:
         """Say it in the active language."""
         return str(SENTENCES[self.code] % self.values)
+
+
+def source_label(name: str) -> str:
+    """Return what a source is called in the active language."""
+    return str(SOURCES.get(name, name))
 
 
 def explain(version: ModelVersion, reasons: Iterable[Reason]) -> None:
@@ -92,6 +114,8 @@ def sentences(version: ModelVersion) -> list[str]:
     found = []
     for entry in version.why_data or []:
         values = {name: value for name, value in entry.items() if name != "code"}
+        if "baseline" in values:
+            values["baseline"] = source_label(values["baseline"])
         try:
             found.append(str(Reason(entry["code"], values)))
         except (KeyError, TypeError, ValueError):  # written by another release

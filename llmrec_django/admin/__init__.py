@@ -1,3 +1,13 @@
 """The admin: one module an area."""
 
-from llmrec_django.admin import learners, placements, resources, screening, texts, vectors, versions  # noqa: F401
+from llmrec_django.admin import (  # noqa: F401
+    experiments,
+    learners,
+    lists,
+    placements,
+    resources,
+    screening,
+    texts,
+    vectors,
+    versions,
+)

@@ -106,3 +106,12 @@ class PlacementForm(forms.ModelForm):
     class Meta:
         model = Placement
         fields = "__all__"  # noqa: DJ007
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or {}
+        if (values.get("explore_places") or 0) > (values.get("size") or 0):
+            self.add_error("explore_places", _("A list has no more places than its size."))
+        experiment = values.get("experiment")
+        if experiment is not None and experiment.tenant != values.get("tenant"):
+            self.add_error("experiment", _("The experiment is of another tenant."))
+        return values

@@ -15,6 +15,8 @@ MODELS = [
     models.Competency,
     models.EmbeddingClaim,
     models.EvaluationRecord,
+    models.Experiment,
+    models.ExperimentArm,
     models.GoalDraft,
     models.Interaction,
     models.LearnerProfile,
@@ -22,6 +24,8 @@ MODELS = [
     models.Placement,
     models.Prerequisite,
     models.ProfileVector,
+    models.RecommendationItem,
+    models.RecommendationList,
     models.Resource,
     models.ResourceCompetency,
     models.ResourceNeighbours,
@@ -35,6 +39,9 @@ MODELS = [
 READ_ONLY = [
     models.EmbeddingClaim,
     models.EvaluationRecord,
+    models.ExperimentArm,
+    models.RecommendationItem,
+    models.RecommendationList,
     models.Interaction,
     models.ModelVersion,
     models.ProfileVector,
@@ -78,6 +85,12 @@ def make_rows(n, space):
         status="rejected", metrics={"ndcg": 0.1, "table": [{"source": "blend", "NDCG@10": 0.1, "learners": 3}]}
     )
     models.EvaluationRecord.objects.create(version=version, ndcg=0.1)
+    experiment = models.Experiment.objects.create(name=f"experiment-{n}")
+    models.ExperimentArm.objects.create(experiment=experiment, name="control", version=version)
+    made = models.RecommendationList.objects.create(
+        learner=learner, placement=f"place-{n}", version=version, experiment=experiment, arm="control", k=1
+    )
+    models.RecommendationItem.objects.create(list=made, rank=1, resource=resource, score=0.5)
     models.ResourceNeighbours.objects.create(
         version=version,
         resource=resource,

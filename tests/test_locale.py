@@ -183,6 +183,7 @@ def rows(db):
     )
     apps.get_model("llmrec_django", "Placement").objects.create(name="home")
     version = apps.get_model("llmrec_django", "ModelVersion").objects.create(source_space=space)
+    version.evaluations.create(ndcg=0.1)
     one.neighbours.create(version=version, source="ease", neighbour_ids=b"", weights=b"")
     make = {
         name: apps.get_model("llmrec_django", name).objects.create

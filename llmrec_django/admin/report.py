@@ -56,6 +56,7 @@ def report_context(version: ModelVersion) -> dict[str, Any]:
     latest = version.evaluations.order_by("-created_at").first()
     return {
         "version": version,
+        "headline": HEADLINE,
         "reasons": sentences(version),
         "about": str(SPLITS.get(metrics.get("split", ""), "")),
         "learners": metrics.get("learners") or 0,

@@ -105,7 +105,7 @@ class EvaluationRecord(LLMRecModel):
         ModelVersion, models.CASCADE, related_name="evaluations", verbose_name=_("model version"), db_index=False
     )
     created_at = models.DateTimeField(_("measured"), auto_now_add=True)
-    ndcg = models.FloatField("NDCG@10")
+    ndcg = models.FloatField(_("NDCG@10"))
     expected = models.FloatField(
         _("expected NDCG@10"),
         null=True,

@@ -16,6 +16,7 @@ from llmrec_django.services.training.relevance import RelevanceSource
 from llmrec_django.services.training.sources import (
     Asked,
     ContentSource,
+    HistorySource,
     NeighbourSource,
     PopularitySource,
     rows_of,
@@ -96,7 +97,8 @@ class Excerpt:
         wanted, met = np.asarray(rows, dtype=np.int64), np.unique(log.resources).astype(np.int64)
         known = scorer.known[wanted]
         segment = int(history_segments(log.lengths[:1])[0])
-        blends = (scorer.mix.blend, scorer.mix.by_text)
+        mix = scorer.mix
+        blends = (mix.blend, mix.by_text if mix.by_text.weights.any() else mix.blend)
         judging = [blend for blend, judged in zip(blends, (known, ~known), strict=True) if judged.any()]
         named = {source.name: source for source in scorer.sources}
         heard = {name: source for name, source in named.items() if _say(judging, name, segment) > least_say}
@@ -116,7 +118,7 @@ class Excerpt:
     def score(self, source: str, histories: Histories) -> Float32Matrix:
         """Return a source's scores of the resources that were asked for; float32 [B, k]."""
         held = self.sources[source]
-        if isinstance(held, _Table | _Lent):
+        if isinstance(held, _Table | _Lent | Costly):
             return held.score_variants(histories)[:, self.columns]
         return np.asarray(held.score(histories.asked)[:, self.columns])
 
@@ -191,6 +193,22 @@ class _Lent:
         return scores
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Costly:
+    """A `HistorySource`: it cannot be cut down, and each variant costs as much as a list."""
+
+    source: HistorySource
+    kept: NDArray[np.int64]
+
+    def score_variants(self, histories: Histories) -> Float32Matrix:
+        trained = int(np.searchsorted(self.kept, self.source.model.n_resources))
+        met = [self.kept[history[history < trained]] for history in histories.asked.histories]
+        scores = np.full((len(met), len(self.kept)), np.nan, dtype=np.float32)
+        scores[:, :trained] = self.source.model.score(met)[:, self.kept[:trained]]
+        scores[:, :trained][:, ~np.asarray(self.source.known)[self.kept[:trained]]] = np.nan
+        return scores
+
+
 def _lenders(source: BorrowedSource, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     places = rows_in(np.asarray(source.rows, dtype=np.int64), rows)
     return np.asarray(source.lenders[places[places >= 0]], dtype=np.int64).ravel()
@@ -225,6 +243,11 @@ def _(source: PopularitySource, kept: NDArray[np.int64], met: NDArray[np.int64])
 @_cut.register(RelevanceSource)
 def _(source: Any, kept: NDArray[np.int64], met: NDArray[np.int64]) -> Any:
     return replace(source, vectors=rows_of(source.vectors, source.added, kept), added=None)
+
+
+@_cut.register(HistorySource)
+def _(source: HistorySource, kept: NDArray[np.int64], met: NDArray[np.int64]) -> Costly:
+    return Costly(source, kept)
 
 
 @_cut.register(BorrowedSource)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmrec_django.engine.ranking.attribution import occluded, strongest, without_each
-from llmrec_django.services.excerpt import Excerpt, Histories
+from llmrec_django.services.excerpt import Costly, Excerpt, Histories
 from llmrec_django.services.training.dataset import rows_in
 from llmrec_django.services.training.relevance import RelevanceSource
 
@@ -38,7 +38,9 @@ LEAST_PART = 0.05
 """Of what sets the resource above an average one: where a history does less than that, it is not why."""
 FEW_READINGS, MORE_READINGS = 60, 400
 """Interactions that the relevance model reads again for one list: so many, and so many more times its say in the
-blend. Each costs about 8 µs; `python -m benchmarks.faithfulness` says what is lost by reading fewer."""
+blend. Each costs about 8 µs."""
+FEW_LISTS, MORE_LISTS = 1, 9
+"""Own resources left out in turn for other models that cost much, alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,41 +140,54 @@ def _parts_without_each(
     Returns:
         Source → float32 [1 + own (+ 1), k].
     """
+    every = _variants(excerpt, asked, own, has_goal=has_goal)
+    parts: dict[str, Float32Matrix] = {}
+    costly: list[str] = []
+    for name, source in excerpt.sources.items():
+        if isinstance(source, Costly | RelevanceSource):
+            costly.append(name)
+        else:
+            parts[name] = excerpt.part(name, excerpt.score(name, every))
+    for name in costly:
+        chosen = _worth_asking(excerpt, name, asked, own, parts)
+        some = _variants(excerpt, asked, own[chosen], has_goal=has_goal)
+        part = excerpt.part(name, excerpt.score(name, some))
+        # Without those that were not asked about, nothing is taken to change.
+        result = np.repeat(part[:1], 1 + len(own) + has_goal, axis=0)
+        result[1 + chosen] = part[1 : 1 + len(chosen)]
+        result[1 + len(own) :] = part[1 + len(chosen) :]
+        parts[name] = result
+    return parts
+
+
+def _worth_asking(
+    excerpt: Excerpt, name: str, asked: Asked, own: NDArray[np.int64], parts: dict[str, Float32Matrix]
+) -> NDArray[np.int64]:
+    """Return which own resources a source that costs much is asked to do without; places in `own`, increasing.
+
+    The more it has to say in the blend, the more of them: of the relevance model those that it sees nearest to the
+    listed ones, else those that did most by the other sources, and the latest.
+    """
+    source, say = excerpt.sources[name], excerpt.say(name)
+    if isinstance(source, RelevanceSource):
+        length = max(1, min(len(asked.log), source.scorer.config.max_length))
+        most = int(FEW_READINGS + MORE_READINGS * say) // length
+        near = source.vectors[excerpt.places(own)] @ source.vectors[excerpt.columns].T  # [own, k]
+        promise = np.maximum(near, 0).sum(axis=1)
+    else:
+        most = int(FEW_LISTS + MORE_LISTS * say)
+        promise = np.zeros(len(own))
+        for part in parts.values():
+            promise += np.maximum(occluded(part)[: len(own)], 0).sum(axis=1)
+    return np.sort(np.argsort(-promise, kind="stable")[: max(1, most)])
+
+
+def _variants(excerpt: Excerpt, asked: Asked, own: NDArray[np.int64], *, has_goal: bool) -> Histories:
     profiles = asked.profiles
     if profiles is not None:
         profiles = np.repeat(profiles, 1 + len(own) + has_goal, axis=0)
         profiles[1 + len(own) :] = 0
-    histories = excerpt.histories(without_each(asked.log, own, copies=int(has_goal)), profiles)
-    parts = {}
-    for name, source in excerpt.sources.items():
-        if isinstance(source, RelevanceSource):
-            scores = _read_again(excerpt, source, histories, own, has_goal=has_goal)
-        else:
-            scores = excerpt.score(name, histories)
-        parts[name] = excerpt.part(name, scores)
-    return parts
-
-
-def _read_again(
-    excerpt: Excerpt, source: RelevanceSource, histories: Histories, own: NDArray[np.int64], *, has_goal: bool
-) -> Float32Matrix:
-    """Ask the relevance model without the own resources that are nearest to the listed ones.
-
-    It reads the whole history each time, so the others are taken to do nothing by it.
-    """
-    log, profiles = histories.asked.log, histories.asked.profiles
-    if profiles is not None and profiles.shape[1] != len(source.scorer.whitening.mean):
-        profiles = None
-    length = max(1, min(int(log.lengths[0]), source.scorer.config.max_length))
-    readings = FEW_READINGS + MORE_READINGS * excerpt.say(source.name)
-    listed = source.vectors[excerpt.columns]
-    near = np.maximum(source.vectors[excerpt.places(own)] @ listed.T, 0).sum(axis=1)  # [own]
-    chosen = 1 + np.argsort(-near, kind="stable")[: max(1, int(readings) // length)]
-    asking = np.concatenate([[0], chosen, [log.n_learners - 1] * has_goal]).astype(np.int64)
-    states = source.scorer.learner_vectors(log, asking, source.vectors, profiles=profiles)
-    scores = np.repeat(states[:1] @ listed.T, log.n_learners, axis=0)
-    scores[asking] = states @ listed.T
-    return scores
+    return excerpt.histories(without_each(asked.log, own, copies=int(has_goal)), profiles)
 
 
 def _latest_distinct(history: NDArray[np.int32], most: int) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import get_language
 from rest_framework import ISO_8601, serializers
 
 from llmrec_django.models import Resource
@@ -70,15 +71,65 @@ class ResourceSerializer(Component):
     keywords = TextListField()
 
 
+class LocalTitleField(serializers.CharField):
+    """The title of a resource in evidence, in the language of the request where there is one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(source="*", **options)
+
+    def to_representation(self, value: Any) -> str:
+        return str(value.local_title(get_language()))
+
+
+class OwnResourceSerializer(Component):
+    """A resource of the caller's own that has to do with a recommended one."""
+
+    key = serializers.CharField(help_text="Stable name of the resource.")
+    title = LocalTitleField()
+    verb = serializers.CharField(allow_blank=True, help_text="The strongest thing the caller did with it.")
+    share = FiniteField(help_text="Its part in what the caller's own resources and goals did for the score, 0 to 1.")
+    learners = serializers.IntegerField(
+        help_text="So many other learners, at least, chose both; 0: too few to say so, or not counted."
+    )
+
+
+class EvidenceSerializer(Component):
+    """Why a resource is in a list. What is not known, or says nothing, is empty, 0 or null."""
+
+    own = OwnResourceSerializer(
+        many=True, help_text="The caller's resources without which it would stand lower, strongest first."
+    )
+    goal_share = FiniteField(help_text="The part of the caller's goals and interests, beside `own`.")
+    goal_words = TextListField(help_text="Words of the caller's goals that it holds.")
+    interests = TextListField(help_text="The caller's interests that it names.")
+    competencies = TextListField(help_text="What both it and the first of `own` are about.")
+    keywords = TextListField(help_text="Keywords of both it and the first of `own`.")
+    unlocked_by = OwnResourceSerializer(many=True, help_text="What it asks for and the caller has done.")
+    popular = serializers.IntegerField(help_text="So many learners, at least, chose it in `popular_days` days.")
+    popular_days = serializers.IntegerField()
+    level = serializers.CharField(allow_blank=True, help_text="Its level, where that is the caller's.")
+    minutes = serializers.IntegerField(help_text="How long it takes, where that fits into `minutes_per_week`.")
+    minutes_per_week = serializers.IntegerField()
+    new_days = serializers.IntegerField(allow_null=True, help_text="Its age in days, where that is why it is here.")
+    rule = serializers.CharField(allow_blank=True, help_text="The editorial rule that placed it here.")
+    parts = serializers.DictField(
+        child=FiniteField(), help_text="What each source of a trained version added to the score."
+    )
+
+
 class ItemSerializer(Component):
     """A resource in a list."""
 
     rank = serializers.IntegerField(help_text="From 1.")
     score = FiniteField(help_text="Higher is better; comparable inside one list only.")
     source = serializers.CharField(  # type: ignore[assignment]
-        help_text="What brought it in: content, popular, newest, similar, words, meaning."
+        help_text="What brought it in: trained, content, popular, newest, similar, words, meaning."
     )
     resource = ResourceSerializer()
+    reason = serializers.CharField(
+        allow_blank=True, help_text="Why it is here, in the language of the request: plain text, not HTML."
+    )
+    evidence = EvidenceSerializer(allow_null=True, help_text="What the reason rests on; null where nothing is known.")
 
 
 class RankedListSerializer(Component):

@@ -39,9 +39,19 @@ class ArmForm(forms.ModelForm):
         return settings
 
 
+class ArmFormSet(forms.BaseInlineFormSet):
+    def clean(self) -> None:
+        super().clean()
+        for form in self.forms:
+            version = form.cleaned_data.get("version") if hasattr(form, "cleaned_data") else None
+            if version is not None and version.tenant != self.instance.tenant:
+                form.add_error("version", _("The version is of another tenant."))
+
+
 class ArmInline(admin.TabularInline):
     model = ExperimentArm
     form = ArmForm
+    formset = ArmFormSet
     extra = 0
     min_num = 2
     raw_id_fields = ("version",)

@@ -35,6 +35,7 @@ from llmrec_django.services.results import hydrate, requester
 from llmrec_django.services.scoring import score_learners
 from llmrec_django.services.spaces import active_space, tables_exist
 from llmrec_django.services.versions import active_version
+from llmrec_django.services.writing.reasons import with_written
 from llmrec_django.types import RecommendationResult
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def recommend(
         level=level_of(learner, turned_down),
     )
     version = _version(tenant, assignment) if learner else None
-    scored = trained_scores(tenant, [learner], version) if learner and version else {}
+    blend = assignment.blend if assignment else None
+    scored = trained_scores(tenant, [learner], version, blend) if learner and version else {}
     explored = min(place.explore_places, size)
     basis = Basis(learner, audience.level)
     ranked = rank(
@@ -124,7 +126,7 @@ def recommend(
     items = hydrate(ranked)
     if explored:
         items = _explored(items, size, place, list_id)
-    items = with_reasons(with_evidence(items, basis))
+    items = with_written(with_reasons(with_evidence(items, basis)), tenant=tenant)
     sources = {item.source for item in items}
     is_personal = not {"trained", "content", "words"}.isdisjoint(sources)
     fallback = "newest" if "newest" in sources else "popular" if "popular" in sources else ""
@@ -157,7 +159,9 @@ def _version(tenant: str, assignment: Assignment | None) -> ModelVersion | None:
         return active_version(tenant)
     if not assignment.is_trained:
         return None
-    return assignment.version or active_version(tenant)
+    chosen = assignment.version
+    # A version of another tenant knows resources and learners that this one must never meet.
+    return chosen if chosen is not None and chosen.tenant == tenant and chosen.artifact else active_version(tenant)
 
 
 def _explored(
@@ -279,7 +283,10 @@ def _with_scores(
 
 
 def trained_scores(
-    tenant: str, learners: Sequence[LearnerProfile], version: ModelVersion | None = None
+    tenant: str,
+    learners: Sequence[LearnerProfile],
+    version: ModelVersion | None = None,
+    blend: Mapping[str, float] | None = None,
 ) -> Mapping[int, Scored]:
     """Score the catalogue with a version (None: the one that serves the tenant); by learner id.
 
@@ -290,7 +297,7 @@ def trained_scores(
         return {}
     try:
         version = version or active_version(tenant)
-        return score_learners(version, learners) if version is not None else {}
+        return score_learners(version, learners, blend) if version is not None else {}
     except Exception:
         logger.exception("the trained version cannot be used, lists are made without it tenant=%s", tenant)
         return {}

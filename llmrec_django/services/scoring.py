@@ -68,8 +68,13 @@ class Scored(Protocol):
         ...
 
 
-def score_learners(version: ModelVersion, learners: Sequence[LearnerProfile]) -> Mapping[int, Scored]:
+def score_learners(
+    version: ModelVersion, learners: Sequence[LearnerProfile], blend: Mapping[str, float] | None = None
+) -> Mapping[int, Scored]:
     """Score resources for learners, by what they did until now.
+
+    Args:
+        blend: Source → factor on the weight that the version gives it; for experiments.
 
     Returns:
         By learner id. Left out: who opted out, and of whom nothing is known but that they are there.
@@ -85,6 +90,8 @@ def score_learners(version: ModelVersion, learners: Sequence[LearnerProfile]) ->
     if not asking:
         return {}
     scorer = present_scorer_of(version)
+    if blend:
+        scorer = replace(scorer, mix=scorer.mix.scaled(blend))
     ids = [learner.pk for learner in asking]
     log = _log(scorer, ids)
     profiles, has_profile = None, np.zeros(len(ids), dtype=bool)

@@ -6,6 +6,7 @@ from llmrec_django.models import (
     Experiment,
     ExperimentArm,
     LearnerProfile,
+    ModelVersion,
     RecommendationItem,
     RecommendationList,
     Resource,
@@ -41,6 +42,13 @@ def test_settings_that_no_list_can_have_are_refused_with_their_name(boss):
     assert "diversity cannot be 7." in response.content.decode()
     response = boss.post(address("add"), data | {"arms-1-settings": '{"colour": 7}'})
     assert "Unknown setting colour." in response.content.decode()
+    assert not Experiment.objects.exists()
+
+
+def test_a_version_of_another_tenant_is_refused(boss):
+    theirs = ModelVersion.objects.create(tenant="other")
+    data = {"tenant": "default", "name": "diversity", "description": "", **ARMS, "arms-1-version": theirs.pk}
+    assert "The version is of another tenant." in boss.post(address("add"), data).content.decode()
     assert not Experiment.objects.exists()
 
 

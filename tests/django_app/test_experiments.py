@@ -15,6 +15,7 @@ from llmrec_django.models import (
     ExperimentArm,
     Interaction,
     LearnerProfile,
+    ModelVersion,
     Placement,
     RecommendationItem,
     RecommendationList,
@@ -177,6 +178,45 @@ class TestLists:
             recommend(learner, placement="home")
         assert len(running) - len(without) == 1
         assert not any("experimentarm" in query["sql"].lower() for query in without)
+
+
+class TestVersions:
+    """What an arm may serve by; the version itself is not opened here."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """What was asked to be scored: (version, blend)."""
+        asked = []
+        service = "llmrec_django.services.recommend.score_learners"
+        monkeypatch.setattr(service, lambda version, learners, blend=None: asked.append((version.pk, blend)) or {})
+        return asked
+
+    def serve(self, experiment, learner, version=None, **settings):
+        experiment.arms.update(version=version, settings=settings)
+        return recommend(learner, placement="home")
+
+    def test_an_arm_serves_by_its_own_version_and_blend(self, experiment, learner, asked):
+        active = ModelVersion.objects.create(status="active", artifact="a")
+        trial = ModelVersion.objects.create(status="candidate", artifact="b")
+        self.serve(experiment, learner)
+        self.serve(experiment, learner, trial, blend={"content": 0.5})
+        self.serve(experiment, learner, blend={"ease": 0})
+        assert [pk for pk, _ in asked] == [active.pk, trial.pk, active.pk]
+        assert [blend or None for _, blend in asked] == [None, {"content": 0.5}, {"ease": 0}]
+
+    def test_an_arm_can_do_without_training(self, experiment, learner, asked):
+        ModelVersion.objects.create(status="active", artifact="a")
+        assert len(self.serve(experiment, learner, trained=False)) == 5
+        assert asked == []
+
+    def test_a_version_without_files_or_of_another_tenant_serves_nobody(self, experiment, learner, asked):
+        active = ModelVersion.objects.create(status="active", artifact="a")
+        for version in (
+            ModelVersion.objects.create(status="retired", artifact=""),
+            ModelVersion.objects.create(status="candidate", artifact="b", tenant="other"),
+        ):
+            self.serve(experiment, learner, version)
+        assert [pk for pk, _ in asked] == [active.pk, active.pk]
 
 
 class TestExploring:

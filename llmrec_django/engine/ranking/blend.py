@@ -81,6 +81,11 @@ class Blend:
         weights[:, self.sources.index(source)] = 0.0
         return replace(self, weights=weights)
 
+    def scaled(self, factors: Mapping[str, float]) -> Blend:
+        """Multiply the weights of sources by factors ≥ 0; a source that is not named, or not in the blend, stays."""
+        scale = np.array([factors.get(source, 1.0) for source in self.sources], dtype=np.float64)
+        return replace(self, weights=self.weights * scale)
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return {

@@ -63,6 +63,10 @@ class Mix:
                 total[:, new] = self.by_text.combine(texts, lengths)
         return total
 
+    def scaled(self, factors: Mapping[str, float]) -> Self:
+        """Multiply the weights of sources by factors; see `Blend.scaled`."""
+        return replace(self, blend=self.blend.scaled(factors), by_text=self.by_text.scaled(factors))
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return {"blend": self.blend.to_dict(), "by_text": self.by_text.to_dict()}

@@ -5,6 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from llmrec_django.engine.ranking.blend import Blend
+from llmrec_django.engine.ranking.calibrate import Calibration
 from llmrec_django.engine.ranking.explore import draw_places
 from llmrec_django.engine.ranking.level import estimate_level, lean
 
@@ -93,3 +95,12 @@ class TestLevel:
     def test_equal_scores_go_by_place(self):
         leaned = lean(np.zeros(4), np.array([2.0, 0.0, 2.0, 0.0]), 0.0, 1.0, 4)
         assert list(np.argsort(-leaned, kind="stable")) == [1, 3, 0, 2]
+
+
+def test_factors_scale_the_weights_of_the_sources_they_name():
+    blend = Blend(("a", "b"), (Calibration(), Calibration()), np.ones((4, 2)))
+    scores = {"a": np.array([[1.0, 2.0]], np.float32), "b": np.array([[5.0, 1.0]], np.float32)}
+    lengths = np.array([3])
+    only_a = blend.scaled({"b": 0.0, "unknown": 9.0})
+    assert only_a.combine(scores, lengths) == pytest.approx(blend.combine({"a": scores["a"]}, lengths))
+    assert blend.weights.tolist() == np.ones((4, 2)).tolist(), "the blend itself stays"

@@ -12,12 +12,15 @@ from llmrec_django.services.recommend import recommend
 from llmrec_django.services.record import record, record_many
 from llmrec_django.services.search import search
 from llmrec_django.services.similar import similar
+from llmrec_django.services.writing.goals import confirm_goals, propose_goals
 
 __all__ = [
+    "confirm_goals",
     "find_learner",
     "get_learner",
     "give_feedback",
     "insight",
+    "propose_goals",
     "recommend",
     "record",
     "record_many",

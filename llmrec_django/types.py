@@ -202,6 +202,8 @@ class Recommendation:
     """Why it is here; None where nothing is known about that."""
     reason: str = ""
     """`evidence` as a sentence in the language that is active when it is read; "" where there is nothing to say."""
+    reason_source: str = ""
+    """Who worded it: "template" or "llm"; "" without a reason."""
 
 
 @dataclass(frozen=True, slots=True)

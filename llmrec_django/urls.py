@@ -11,6 +11,7 @@ app_name = "llmrec_web"
 urlpatterns = [
     path("recommendations/", views.recommendation_fragment, name="recommendations"),
     path("events/", views.event, name="event"),
+    path("reasons/", views.list_reasons, name="reasons"),
     path("you/", views.about_you, name="about-you"),
     path("token/", views.csrf_token, name="token"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django import forms
 from django.contrib.auth.views import redirect_to_login
@@ -23,6 +24,8 @@ from llmrec_django.exceptions import InvalidInteraction, UnknownList, UnknownRes
 from llmrec_django.models import LearnerProfile, RecommendationItem
 from llmrec_django.services.feedback import restore
 from llmrec_django.services.insight import insight, reset
+from llmrec_django.services.lists import find_list
+from llmrec_django.services.writing.reasons import upgrade_list
 from llmrec_django.types import FeedbackInput, InteractionInput
 from llmrec_django.web import rates
 from llmrec_django.web.events import give_own_feedback, record_own, restore_own
@@ -80,6 +83,29 @@ def recommendation_fragment(request: HttpRequest) -> HttpResponse:
         log_failure("recommend fragment", exc)
         html = ""
     return _private(HttpResponse(html))
+
+
+@require_GET
+def list_reasons(request: HttpRequest) -> HttpResponse:
+    """Return the better worded reasons of a list of the caller's, by key of resource; 404 for anybody else's list.
+
+    `wait` says that others may still come.
+    """
+    try:
+        list_id = UUID(request.GET.get("list", ""))
+    except ValueError:
+        return _private(HttpResponse(status=400))
+    reasons: dict[str, str] = {}
+    wait = False
+    try:
+        with savepoint():
+            stored = find_list(list_id, find_learner(caller(request)))
+            if stored is None:
+                return _private(HttpResponse(status=404))
+            reasons, wait = upgrade_list(stored)
+    except Exception as exc:  # noqa: BLE001 - the page has its reasons; these would only be better ones
+        log_failure("reasons", exc)
+    return _private(JsonResponse({"reasons": reasons, "wait": wait}))
 
 
 @require_POST

@@ -18,6 +18,7 @@ from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.services.evidence import still_named
 from llmrec_django.services.reasons.templates import with_reasons
 from llmrec_django.services.results import HIDDEN_COLUMNS, requester
+from llmrec_django.services.writing.reasons import with_written
 from llmrec_django.types import Evidence, Recommendation, RecommendationResult
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def store_list(
         [_json(evidence.pop("parts", None)) for evidence in told],
         [_json(evidence) for evidence in told],
         [str(item.reason) for item in items],
+        [item.reason_source for item in items],
     ]
     connection = connections[_alias()]
     try:
@@ -117,10 +119,10 @@ _SQL = (
     "evidence, reason, reason_source, dismiss_reason, outcomes) "
     "SELECT list.id, row.rank, row.resource_id, row.score, row.source, row.propensity, row.explored, "
     "row.components::jsonb, row.evidence::jsonb, row.reason, "
-    "CASE WHEN row.reason = '' THEN '' ELSE 'template' END, '', '{{}}'::jsonb "
+    "row.reason_source, '', '{{}}'::jsonb "
     "FROM list{quick}, unnest(%s::int[], %s::bigint[], %s::float8[], %s::text[], %s::float8[], %s::bool[], "
-    "%s::text[], %s::text[], %s::text[]) "
-    "AS row(rank, resource_id, score, source, propensity, explored, components, evidence, reason)"
+    "%s::text[], %s::text[], %s::text[], %s::text[]) "
+    "AS row(rank, resource_id, score, source, propensity, explored, components, evidence, reason, reason_source)"
 )
 
 
@@ -143,7 +145,7 @@ def read_list(stored: RecommendationList, *, user: Any = None) -> Recommendation
     visible = dict(in_order(ids, [0.0] * len(ids), eligibility, len(ids)))
     items = [_recommendation(row) for row in rows if row.resource_id in visible]
     return RecommendationResult(
-        items=with_reasons(still_named(items, eligibility)),
+        items=with_written(with_reasons(still_named(items, eligibility)), tenant=stored.tenant),
         placement=stored.placement,
         is_personal=stored.is_personal,
         fallback=stored.fallback,

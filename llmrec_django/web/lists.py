@@ -11,11 +11,13 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.signing import Signer
 from django.db.models import Model
 from django.template.loader import render_to_string
+from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from llmrec_django import api
 from llmrec_django.models import Placement, Resource
+from llmrec_django.services.writing.reasons import reasons_are_written
 from llmrec_django.sources import registry
 from llmrec_django.types import RecommendationResult
 from llmrec_django.web.guard import shown
@@ -119,11 +121,23 @@ def render(page_list: PageList, options: ListOptions, *, kind: str, request: Any
         "kind": kind,
         "placement": page_list.result.placement or options.placement,
         "recommendation_id": page_list.result.recommendation_id,
+        "reasons_url": _reasons_url(page_list.result),
         "is_personal": page_list.result.is_personal,
         "fallback": page_list.result.fallback,
         "request": request,
     }
     return render_to_string(options.template, context)
+
+
+def _reasons_url(result: RecommendationResult) -> str:
+    """Return where better worded reasons of this list will be; "" where none will."""
+    waits = any(item.reason_source == "template" for item in result.items)
+    if result.recommendation_id is None or not waits or not reasons_are_written():
+        return ""
+    try:
+        return f"{reverse('llmrec_web:reasons')}?list={result.recommendation_id}"
+    except NoReverseMatch:
+        return ""
 
 
 def resource_for(target: Any, tenant: str) -> Resource | None:

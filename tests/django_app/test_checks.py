@@ -193,3 +193,42 @@ def test_check_on_sqlite_warns_and_loads_nothing_heavy(tmp_path):
     environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["['llmrec_django.W001']", "[]"]
+
+
+CHAT = "llmrec_django.engine.writers.chat.ChatWriter"
+NEAR = {"base_url": "http://127.0.0.1:1/v1", "model": "x"}
+
+
+@pytest.mark.parametrize(
+    ("writer", "expected"),
+    [
+        ({}, []),
+        ({"BACKEND": CHAT, "OPTIONS": NEAR}, []),
+        ({"BACKEND": CHAT, "OPTIONS": {**NEAR, "base_url": "https://llm.example/v1"}}, ["E014"]),
+        ({"BACKEND": CHAT, "OPTIONS": {**NEAR, "api_key_env": "NO_SUCH_KEY"}}, ["W006"]),
+        ({"BACKEND": CHAT, "OPTIONS": {"model": "x"}}, ["E013"]),
+        ({"BACKEND": "nowhere.Writer"}, ["E013"]),
+        ({"BACKEND": f"{__name__}.HashingEncoder"}, ["E013"]),
+        ({"WRITES": ["poems"]}, ["E004"]),
+        ({"CALLS_PER_DAY": -1}, ["E004"]),
+        ({"ATTEMPTS": 0}, ["E004"]),
+        ({"MODEL": "x"}, ["E004"]),
+    ],
+)
+def test_the_writer(writer, expected):
+    assert ids(WRITER=writer) == expected
+
+
+@pytest.mark.parametrize(
+    ("screen", "expected"),
+    [
+        ({"UNSCREENED": "hold", "IGNORE": ["pushes-itself"], "CLASSIFIER": f"{__name__}.ids"}, []),
+        ({"CLASSIFIER": "nowhere.classify"}, ["E015"]),
+        ({"CLASSIFIER": f"{__name__}.HASHING"}, ["E015"]),
+        ({"UNSCREENED": "maybe"}, ["E004"]),
+        ({"IGNORE": "pushes-itself"}, ["E004"]),
+        ({"RULES": ()}, ["E004"]),
+    ],
+)
+def test_the_screen(screen, expected):
+    assert ids(SCREEN=screen) == expected

@@ -104,8 +104,9 @@ class TransformersWriter(TextGenerator):
     def check(self) -> list[str]:
         """Return what is wrong with a local model's files."""
         problems = missing("torch", "transformers", extra="worker")
-        if self._gguf_file and importlib.util.find_spec("gguf") is None:
-            problems.append("The package 'gguf' is not installed. Run `pip install gguf`.")
+        for name in ("gguf", "accelerate") if self._gguf_file else ():
+            if importlib.util.find_spec(name) is None:
+                problems.append(f"The package {name!r} is not installed. Run `pip install gguf accelerate`.")
         if is_local(self._model):
             try:
                 folder = find_model(self._model)

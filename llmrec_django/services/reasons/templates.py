@@ -45,7 +45,9 @@ def with_reasons(items: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
     """Return a list's items with a reason each; "" where there is no evidence, or nothing in it to say."""
     plans = plan_list([item.evidence for item in items])
     return tuple(
-        replace(item, reason=_lazily(item.evidence, plan)) if item.evidence is not None and plan is not None else item
+        replace(item, reason=_lazily(item.evidence, plan), reason_source="template")
+        if item.evidence is not None and plan is not None
+        else item
         for item, plan in zip(items, plans, strict=True)
     )
 

@@ -16,11 +16,11 @@ from llmrec_django.engine.text import clean_text
 from llmrec_django.engine.writers import Prompt
 from llmrec_django.models import Resource
 from llmrec_django.models.learner import verb_label
-from llmrec_django.services.writing.languages import language_of
+from llmrec_django.services.writing.languages import HAN, language_of
 from llmrec_django.services.writing.validate import Allowed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from llmrec_django.services.writing.languages import Language
     from llmrec_django.types import Evidence
@@ -32,6 +32,7 @@ LONGEST_TITLE = 150
 LONGEST_SOURCE = 1500
 MOST_OWN = 2
 MOST_WORDS = 4
+_HAN = re.compile(f"[{HAN}]")
 _RUNS = re.compile(r"[\[\]{}`|#=*_~-]{3,}")
 
 _REASON_RULES = {
@@ -91,7 +92,7 @@ def reason_allowed(evidence: Evidence, locale: str, other_titles: Iterable[str] 
     resource = data(evidence.resource.local_title(locale), LONGEST_TITLE)
     own = [data(known.local_title(locale), LONGEST_TITLE) for known in evidence.own[:MOST_OWN]]
     unlocked_by = [data(known.local_title(locale), LONGEST_TITLE) for known in evidence.unlocked_by[:MOST_OWN]]
-    words = _words(evidence)
+    words = _words(evidence, language)
     claims = set()
     if evidence.popular or any(known.learners for known in evidence.own):
         claims.add("others")
@@ -171,13 +172,14 @@ def _reason_lines(evidence: Evidence, locale: str, language: Language) -> Iterab
                     else f"至少有{own.learners}名其他学习者同时选择了{title(own)}和{title(evidence.resource)}"
                 )
     for names, said in (
-        (evidence.goal_words, ("It is about words of your goals", "与您的目标有关的词")),
-        (evidence.interests, ("It is about your interests", "与您的兴趣有关")),
+        (evidence.goal_words, ("Your goals name", "您的目标提到")),
+        (evidence.interests, ("You are interested in", "您感兴趣的是")),
         (evidence.competencies, ("Both teach", "两者都教")),
         (evidence.keywords, ("Both are about", "两者都涉及")),
     ):
-        if names:
-            listed = (", " if english else "、").join(data(name, 60) for name in names[:MOST_WORDS])
+        fitting = _fitting(names, language)
+        if fitting:
+            listed = (", " if english else "、").join(data(name, 60) for name in fitting)
             yield f"{said[0]}: {listed}" if english else f"{said[1]}：{listed}"
     for known in evidence.unlocked_by[:MOST_OWN]:
         yield (
@@ -204,9 +206,16 @@ def _reason_lines(evidence: Evidence, locale: str, language: Language) -> Iterab
         yield f"It was added {evidence.new_days} days ago" if english else f"它是{evidence.new_days}天前加入的"
 
 
-def _words(evidence: Evidence) -> list[str]:
+def _words(evidence: Evidence, language: Language) -> list[str]:
     lists = (evidence.goal_words, evidence.interests, evidence.competencies, evidence.keywords)
-    return [data(name, 60) for names in lists for name in names[:MOST_WORDS]]
+    return [data(name, 60) for names in lists for name in _fitting(names, language)]
+
+
+def _fitting(names: Sequence[str], language: Language) -> Sequence[str]:
+    """Keep the words to say in a language; Chinese takes Latin ones for want of others."""
+    han = [name for name in names if _HAN.search(name)]
+    chosen = [name for name in names if name not in han] if language == "en" else han or names
+    return chosen[:MOST_WORDS]
 
 
 def _level(level: str, locale: str) -> str:

@@ -8,26 +8,83 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import Error as DatabaseError
 from django.db import connections, router, transaction
 from django.utils import timezone
+from django.utils.functional import lazy
+from django.utils.translation import get_language
 
+from llmrec_django.conf import conf
 from llmrec_django.engine.text import text_hash
-from llmrec_django.models import WrittenText
+from llmrec_django.models import RecommendationItem, WrittenText
 from llmrec_django.models.texts import Written
 from llmrec_django.services import nudge
 from llmrec_django.services.writing.client import model_for
 from llmrec_django.services.writing.languages import language_of
 from llmrec_django.services.writing.prompt import PROMPT_VERSION, reason_allowed
+from llmrec_django.types import Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from llmrec_django.types import Evidence
+    from llmrec_django.models import RecommendationList
+    from llmrec_django.types import Recommendation
 
 logger = logging.getLogger(__name__)
+
+
+def with_written(items: Sequence[Recommendation], *, tenant: str) -> tuple[Recommendation, ...]:
+    """Return a list's items with the written reasons there are in place of their templates; ask for the others.
+
+    A reason is written in one language: whoever reads it in another gets the template.
+    """
+    items = tuple(items)
+    if model_for(WrittenText.Kind.REASON) is None:
+        return items
+    locale = get_language() or ""
+    evidence = [item.evidence for item in items if item.evidence is not None and item.reason_source]
+    written = written_reasons(evidence, tenant=tenant, locale=locale, ask=conf.ENABLED is True)
+    return tuple(
+        replace(item, reason=_in_language(text, locale, item.reason), reason_source="llm")
+        if item.evidence is not None and (text := written.get(item.evidence.hash))
+        else item
+        for item in items
+    )
+
+
+def upgrade_list(stored: RecommendationList) -> tuple[dict[str, str], bool]:
+    """Return the written reasons of a stored list in the active language, and whether others may still come.
+
+    What is returned is shown, so the list's items remember it.
+
+    Returns:
+        Reasons by the key of their resource, without those that the list was stored with.
+    """
+    locale = get_language() or ""
+    rows = list(stored.items.exclude(reason="").exclude(evidence={}).select_related("resource"))
+    evidence = {}
+    for row in rows:
+        try:
+            evidence[row.pk] = Evidence.from_dict(row.evidence)
+        except (AttributeError, TypeError, ValueError):  # stored by another release
+            continue
+    written = written_reasons(evidence.values(), tenant=stored.tenant, locale=locale, ask=False)
+    changed: dict[str, str] = {}
+    for row in rows:
+        text = written.get(evidence[row.pk].hash) if row.pk in evidence else None
+        if text and text != row.reason:
+            row.reason, row.reason_source = text, RecommendationItem.ReasonSource.LLM
+            row.save(update_fields=["reason", "reason_source"])
+            changed[row.resource.key] = text
+    return changed, reasons_are_written() and len(written) < len({item.hash for item in evidence.values()})
+
+
+def reasons_are_written() -> bool:
+    """Return whether a language model words reasons in the active language."""
+    return model_for(WrittenText.Kind.REASON) is not None and language_of(get_language() or "") is not None
 
 
 def written_reasons(evidence: Iterable[Evidence], *, tenant: str, locale: str, ask: bool = True) -> Mapping[str, str]:
@@ -96,3 +153,10 @@ def _request(evidence: Evidence, subject: str, tenant: str, locale: str, model: 
         state=Written.WAITING,
         try_after=timezone.now(),
     )
+
+
+def _choose(text: str, locale: str, template: str) -> str:
+    return text if get_language() == locale else str(template)
+
+
+_in_language: Any = lazy(_choose, str)

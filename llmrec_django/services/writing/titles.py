@@ -18,16 +18,19 @@ _LATIN = re.compile("[A-Za-z]")
 
 
 def other_titles(text: str, tenant: str, known: Iterable[str]) -> list[str]:
-    """Return titles of the tenant's catalogue that stand in `text` and in none of the `known` texts.
+    """Return titles of the tenant's catalogue that stand in `text` and in none of the `known` texts."""
+    return mentioned(_titles_in(text, tenant), text, known)
+
+
+def mentioned(titles: Iterable[str], text: str, known: Iterable[str]) -> list[str]:
+    """Return which `titles` stand in `text` and in none of the `known` texts.
 
     A title of one Latin word is not looked for (a word with a capital letter is refused elsewhere), one of two only
     in its own spelling: "For you" is no mention of a resource of that name in every sentence.
     """
     held = [part.casefold() for part in known]
     return [
-        title
-        for title in _titles_in(text, tenant)
-        if _is_mentioned(title, text) and not any(title.casefold() in part for part in held)
+        title for title in titles if _is_mentioned(title, text) and not any(title.casefold() in part for part in held)
     ]
 
 

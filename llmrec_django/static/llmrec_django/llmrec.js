@@ -8,6 +8,7 @@
  *   a[data-llmrec-key]       a link to the resource
  *   [data-llmrec-controls]   shown once the beacon listens
  *   [data-llmrec-dismiss]    a button that turns the item down, for the reason in its value
+ *   [data-llmrec-reason]     a reason, by the key of its resource, in a list with [data-llmrec-reasons], an address
  *   [data-llmrec-dismissed]  what takes the item's place then; [data-llmrec-undo] in it takes it back
  */
 (function () {
@@ -225,6 +226,32 @@
       fetch(this.dataset.url, { method: "POST", body, keepalive: true, credentials: "same-origin" }).catch(() => {});
     }
   }
+
+  /* Asks once, and once more, for reasons that a language model has worded meanwhile. What is shown stays until then. */
+  const REASONS_AFTER_MS = [4000, 20000];
+
+  function betterReasons(root, left) {
+    const lists = root.matches && root.matches("[data-llmrec-reasons]") ? [root] : root.querySelectorAll("[data-llmrec-reasons]");
+    lists.forEach((list) => {
+      if (left === REASONS_AFTER_MS && list.llmrecAsked) return;
+      list.llmrecAsked = true;
+      setTimeout(() => {
+        fetch(list.dataset.llmrecReasons, { credentials: "same-origin", cache: "no-store" })
+          .then((response) => (response.ok && !response.redirected ? response.json() : {}))
+          .then((answer) => {
+            list.querySelectorAll("[data-llmrec-reason]").forEach((element) => {
+              const text = answer.reasons && answer.reasons[element.dataset.llmrecReason];
+              if (typeof text === "string" && text) element.textContent = text;
+            });
+            if (answer.wait && left.length > 1) betterReasons(list, left.slice(1));
+          })
+          .catch(() => {});
+      }, left[0]);
+    });
+  }
+
+  betterReasons(document, REASONS_AFTER_MS);
+  document.addEventListener("llmrec:loaded", (event) => betterReasons(event.target, REASONS_AFTER_MS));
 
   customElements.define("llmrec-list", LLMRecList);
   customElements.define("llmrec-beacon", LLMRecBeacon);

@@ -64,9 +64,17 @@ class Facts:
     """Resource → id and title of what it teaches or assesses."""
     unlocked_by: dict[int, list[int]] = field(default_factory=dict)
     """Listed resource → what it asks for and the learner has done."""
+    ages: dict[int, int] = field(default_factory=dict)
+    """Resource → whole days since it was added, where that was asked."""
 
 
-def read_facts(eligibility: Eligibility, listed: Sequence[int], own: Iterable[int], learner_id: int | None) -> Facts:
+def read_facts(
+    eligibility: Eligibility,
+    listed: Sequence[int],
+    own: Iterable[int],
+    learner_id: int | None,
+    aged: Sequence[int] = (),
+) -> Facts:
     """Read what the tables know, in one query.
 
     Args:
@@ -74,6 +82,7 @@ def read_facts(eligibility: Eligibility, listed: Sequence[int], own: Iterable[in
         listed: Ids of the listed resources.
         own: Ids of the learner's resources that would be named.
         learner_id: None for someone unknown.
+        aged: Listed resources whose age is asked.
     """
     condition, params = nameable(eligibility)
     done = [name for name, verb in conf.VERBS.items() if verb.effect == "positive" and verb.weight >= DONE_FROM]
@@ -87,17 +96,21 @@ def read_facts(eligibility: Eligibility, listed: Sequence[int], own: Iterable[in
         "UNION ALL SELECT 1, resource_id, requires_id, '', NULL FROM needed "
         f"UNION ALL SELECT 2, l.resource_id, c.id, c.title, NULL FROM {LINKS} l "
         f"JOIN {COMPETENCIES} c ON c.id = l.competency_id "
-        "WHERE l.resource_id = ANY(%s) AND l.relation IN ('teaches', 'assesses')"
+        "WHERE l.resource_id = ANY(%s) AND l.relation IN ('teaches', 'assesses') "
+        "UNION ALL SELECT 3, id, extract(epoch FROM now() - created_at)::bigint / 86400, '', NULL "
+        f"FROM {RESOURCES} WHERE id = ANY(%s)"
     )
     facts = Facts()
     with connections[database()].cursor() as cursor:
-        cursor.execute(sql, [list(listed), learner_id, done, mine, *params, [*listed, *mine]])
+        cursor.execute(sql, [list(listed), learner_id, done, mine, *params, [*listed, *mine], list(aged)])
         for fact, first, second, text, more in cursor.fetchall():
             if fact == 0:
                 title, translations, keywords = more if isinstance(more, list) else json.loads(more)
                 facts.titles[first] = Title(first, text, title, translations, keywords)
             elif fact == 1:
                 facts.unlocked_by.setdefault(first, []).append(second)
+            elif fact == 3:
+                facts.ages[first] = max(0, second)
             elif text:
                 facts.competencies.setdefault(first, {})[second] = text
     if eligibility.visible_rows is not None and facts.titles:

@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import Error as DatabaseError
-from django.utils import timezone
 
 from llmrec_django.conf import conf
 from llmrec_django.engine.phrases import phrases_in, telling_words
 from llmrec_django.exceptions import LLMRecError
-from llmrec_django.models import Resource
 from llmrec_django.retrieval.candidates import resource_vectors
 from llmrec_django.retrieval.facts import Facts, nameable_ids, read_facts, recent_learners, shared_learners
 from llmrec_django.services.influence import Influence, of_content, of_trained
@@ -22,7 +20,7 @@ from llmrec_django.types import Evidence, EvidenceResource
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llmrec_django.models import LearnerProfile, VectorSpace
+    from llmrec_django.models import LearnerProfile, Resource, VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
     from llmrec_django.services.learned import Learned
     from llmrec_django.services.scoring import Scored
@@ -124,8 +122,6 @@ class _Known:
     """(own, listed) → learners who chose both."""
     recent: dict[int, int]
     """Listed → learners who chose it lately, where it is there for that."""
-    added: dict[int, Any]
-    """Listed → when it was added, where it is there for that."""
     verbs: dict[int, str]
     """Own → the strongest thing the learner did with it."""
 
@@ -135,7 +131,8 @@ def _facts(items: Sequence[Recommendation], influences: dict[int, Influence], ba
     own = {pk for influence in influences.values() for pk, _ in influence.own}
     learner_id = basis.learner.pk if basis.learner is not None else None
     assert basis.eligibility is not None
-    facts = read_facts(basis.eligibility, listed, sorted(own), learner_id)
+    newest = [item.resource.pk for item in items if item.source == "newest"]
+    facts = read_facts(basis.eligibility, listed, sorted(own), learner_id, newest)
     pairs = [
         (mine, pk)
         for pk, influence in influences.items()
@@ -147,12 +144,10 @@ def _facts(items: Sequence[Recommendation], influences: dict[int, Influence], ba
         for item in items
         if item.source == "popular" or _is_popular(influences.get(item.resource.pk, Influence()))
     ]
-    newest = [item.resource.pk for item in items if item.source == "newest"]
     return _Known(
         facts,
         shared_learners(pairs) if pairs else {},
         recent_learners(popular) if popular else {},
-        dict(Resource.objects.filter(pk__in=newest).values_list("pk", "created_at")) if newest else {},
         _verbs(basis) if own or facts.unlocked_by else {},
     )
 
@@ -195,7 +190,6 @@ def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Kn
     )
     unlocked = facts.unlocked_by.get(resource.pk, ())
     text = learner.text if learner is not None and learner.personalise else ""
-    added = known.added.get(resource.pk)
     minutes = learner.minutes_per_week if learner is not None else None
     fits = bool(minutes and resource.duration_minutes and resource.duration_minutes <= minutes)
     return Evidence(
@@ -216,7 +210,7 @@ def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Kn
         level=resource.level if basis.level is not None and resource.level == nearest_level(basis.level) else "",
         minutes=resource.duration_minutes if fits else 0,
         minutes_per_week=minutes if fits and minutes else 0,
-        new_days=max(0, (timezone.now() - added).days) if added is not None else None,
+        new_days=facts.ages.get(resource.pk),
         rule=(basis.rules or {}).get(resource.pk, ""),
     )
 

@@ -12,9 +12,9 @@ from tests.writing.conftest import chat
 pytestmark = pytest.mark.django_db
 
 LONG = (
-    "In 12 lessons the notes of Ada Lovelace are read line by line, and the Bernoulli numbers are computed by hand as "
-    "she described it. Learners need no prior work with engines or programs; each lesson ends with exercises and a short "
-    "discussion of what a machine can and cannot do."
+    "In 12 lessons the notes of Ada Lovelace are read line by line, and the Bernoulli numbers are computed by hand "
+    "as she described it. Learners need no prior work with engines or programs; each lesson ends with exercises and "
+    "a short discussion of what a machine can and cannot do."
 )
 LONG_ZH = "本课程用十二讲逐行阅读历史上的笔记，并按照其中的方法手工计算伯努利数。" * 3
 GOOD = "The notes of Ada Lovelace are read line by line, and the Bernoulli numbers are computed by hand in 12 lessons."

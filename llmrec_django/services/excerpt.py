@@ -224,7 +224,8 @@ def _cut(source: Any, kept: NDArray[np.int64], met: NDArray[np.int64]) -> Any:
 def _(source: NeighbourSource, kept: NDArray[np.int64], met: NDArray[np.int64]) -> _Table:
     trained = kept[kept < len(source.ids)]  # those that came after training are not in its arrays
     read = met[met < len(source.ids)]
-    places = rows_in(trained, np.asarray(source.ids[read]).ravel().astype(np.int64)).reshape(len(read), -1)
+    places = rows_in(trained, np.asarray(source.ids[read]).ravel().astype(np.int64))
+    places = places.reshape(len(read), source.ids.shape[1])
     rows, columns = np.nonzero(places >= 0)
     matrix = np.zeros((len(trained), len(trained)), dtype=np.float32)
     matrix[np.searchsorted(trained, read)[rows], places[rows, columns]] = np.asarray(source.weights[read])[

@@ -119,10 +119,11 @@ def _named(
         own: Ids of the own resources.
         above: What sets each listed resource above an average one; [k].
     """
-    effects = np.where(effects >= LEAST_PART * np.maximum(above, 0), effects, 0)
+    least = LEAST_PART * np.maximum(above, 0)
     goal_row = len(own) if has_goal else -1
     found = []
-    for named in strongest(effects, most=len(effects), least_share=LEAST_SHARE):
+    for column, lifting in enumerate(strongest(effects, most=len(effects), least_share=LEAST_SHARE)):
+        named = [(row, share) for row, share in lifting if effects[row, column] >= least[column]]
         goal = sum(share for row, share in named if row == goal_row)
         mine = [(int(own[row]), round(share, 3)) for row, share in named if row != goal_row]
         found.append((tuple(mine[:MOST_NAMED]), round(goal, 3)))

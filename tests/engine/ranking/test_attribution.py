@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from llmrec_django.engine.interactions import InteractionLog
+from llmrec_django.engine.ranking.attribution import occluded, strongest, without_each
+
+
+def test_each_variant_lacks_every_interaction_with_one_resource():
+    log = InteractionLog.from_arrays([0] * 5, [3, 1, 3, 2, 1], times=[1, 2, 3, 4, 5], verbs=[0, 1, 2, 3, 4])
+    found = without_each(log, np.array([3, 2]), copies=1)
+    assert [history.tolist() for history in found.histories()] == [
+        [3, 1, 3, 2, 1],
+        [1, 2, 1],
+        [3, 1, 3, 1],
+        [3, 1, 3, 2, 1],
+    ]
+    assert found.verbs[found.learners == 1].tolist() == [1, 3, 4]
+    assert found.times[found.learners == 2].tolist() == [1, 2, 3, 5]
+
+
+def test_a_learner_without_history_stays_a_learner():
+    log = InteractionLog.from_arrays([], [], n_learners=1, n_resources=4)
+    found = without_each(log, np.array([], dtype=np.int64))
+    assert (found.n_learners, len(found)) == (1, 0)
+
+
+def test_what_is_missing_without_a_part_is_what_it_did():
+    scores = np.array([[5.0, 1.0], [2.0, 1.5], [5.0, -1.0]], dtype=np.float32)
+    assert occluded(scores).tolist() == [[3.0, -0.5], [0.0, 2.0]]
+
+
+def test_the_strongest_parts_come_first_with_their_share_of_what_lifts():
+    effects = np.array([[1.0, 0.0], [3.0, -2.0], [-9.0, -1.0], [0.0, 0.0]], dtype=np.float32)
+    first, second = strongest(effects, most=2, least_share=0.1)
+    assert first == [(1, pytest.approx(0.75)), (0, pytest.approx(0.25))]
+    assert second == [], "nothing lifts it"
+
+
+def test_parts_with_a_small_share_or_beyond_the_most_are_left_out():
+    effects = np.array([[8.0], [1.5], [0.5]], dtype=np.float32)
+    assert [row for row, _ in strongest(effects, most=3, least_share=0.1)[0]] == [0, 1]
+    assert [row for row, _ in strongest(effects, most=1, least_share=0.0)[0]] == [0]
+    assert strongest(np.zeros((0, 2), np.float32), most=3, least_share=0.1) == [[], []]

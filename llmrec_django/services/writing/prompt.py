@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from django.utils.translation import gettext, override
+from django.utils.translation import override
 
 from llmrec_django.engine.safety.hidden import is_invisible
 from llmrec_django.engine.text import clean_text
@@ -163,7 +163,7 @@ def _reason_lines(evidence: Evidence, locale: str, language: Language) -> Iterab
     with override(locale):
         yield f"Recommended: {title(evidence.resource)}" if english else f"推荐的资源：{title(evidence.resource)}"
         for own in evidence.own[:MOST_OWN]:
-            deed = verb_label(own.verb) if own.verb else gettext("viewed")
+            deed = verb_label(own.verb or "viewed")
             yield f"You {deed}: {title(own)}" if english else f"您{deed}过的资源：{title(own)}"
             if own.learners:
                 yield (

@@ -44,13 +44,19 @@ class RowFile:
         self._replaced: tuple[NDArray[np.int64], NDArray[Any]] | None = None
 
     def overlaid(self, rows: NDArray[np.int64], values: NDArray[Any]) -> RowFile:
-        """Return the same matrix with other values in some rows; the file stays as it is.
+        """Return the same matrix with other values in some rows, which are kept in memory; the file stays as it is.
 
         Args:
             rows: Numbers, increasing; int64 [n].
             values: [n, D].
         """
         other = copy.copy(self)
+        if self._replaced is not None:
+            before, old = self._replaced
+            kept = ~np.isin(before, rows)
+            rows, values = np.concatenate([before[kept], rows]), np.concatenate([old[kept], values])
+            order = np.argsort(rows)
+            rows, values = rows[order], values[order]
         other._replaced = (rows, values)
         return other
 
@@ -62,26 +68,27 @@ class RowFile:
         if not isinstance(rows, np.ndarray) or rows.ndim != 1 or rows.dtype.kind not in "iu":
             part: NDArray[Any] = self.mapped[rows]
             return part
+        if self._replaced is None or not len(rows):
+            return self._read(rows)
+        at, values = self._replaced
+        place = np.minimum(np.searchsorted(at, rows), len(at) - 1)
+        held = at[place] == rows
+        result = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
+        result[held], result[~held] = values[place[held]], self._read(rows[~held])
+        return result
+
+    def _read(self, rows: NDArray[Any]) -> NDArray[Any]:
         if not hasattr(os, "preadv"):  # Windows
-            return self._overlay(rows, np.array(self._map()[rows]))
+            return np.array(self._map()[rows])
         result = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
         size = result.strides[0] if len(rows) else 0
         buffer = memoryview(result).cast("B") if size else memoryview(b"")  # type: ignore[arg-type]
         read, file, begin, n = os.preadv, self._file.number, self._begin, len(self)
         for place, row in enumerate(rows.tolist()):
-            if not -n <= row < n:
+            if not 0 <= row < n:
                 raise IndexError(f"Cannot read row {row} of {n}.")
-            at = begin + (row % n) * size
-            if read(file, [buffer[place * size : (place + 1) * size]], at) != size:
+            if read(file, [buffer[place * size : (place + 1) * size]], begin + row * size) != size:
                 raise OSError(f"Cannot read row {row} of {str(self._path)!r}. The file ends before it.")
-        return self._overlay(rows, result)
-
-    def _overlay(self, rows: NDArray[Any], result: NDArray[Any]) -> NDArray[Any]:
-        if self._replaced is not None and len(rows):
-            at, values = self._replaced
-            place = np.minimum(np.searchsorted(at, rows), len(at) - 1)
-            found = at[place] == rows
-            result[found] = values[place[found]]
         return result
 
     def _map(self) -> NDArray[Any]:

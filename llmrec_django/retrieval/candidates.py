@@ -147,14 +147,7 @@ def popular(tenant: str, eligibility: Eligibility, n: int) -> list[tuple[int, fl
             cache.set(key, [], min(POPULAR_PAUSE_S, conf.POPULAR_CACHE_S))
             raise
         cache.set(key, counts, conf.POPULAR_CACHE_S)
-    if not counts:
-        return []
-    sql = (
-        f"SELECT p.id, p.n FROM unnest(%s::bigint[], %s::float8[]) WITH ORDINALITY AS p(id, n, place) "
-        f"WHERE p.id IN ({eligibility.sql}) ORDER BY p.place LIMIT %s"
-    )
-    params = ([pk for pk, _ in counts], [count for _, count in counts], *eligibility.params)
-    return _fetch(sql, params, eligibility, n)
+    return in_order([pk for pk, _ in counts], [count for _, count in counts], eligibility, n)
 
 
 def _popular_counts(tenant: str, since: Any) -> list[tuple[int, float]]:
@@ -178,13 +171,45 @@ def _popular_counts(tenant: str, since: Any) -> list[tuple[int, float]]:
 
 def in_order(ids: Sequence[int], scores: Sequence[float], eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
     """Return the first `n` eligible ones of resources that stand in order already, with their scores."""
-    if eligibility.is_empty or not ids:
-        return []
+    passing = eligible_among(ids, eligibility)
+    return first_visible([row for row in zip(ids, scores, strict=True) if row[0] in passing], eligibility, n)
+
+
+def eligible_among(ids: Sequence[int], eligibility: Eligibility) -> set[int]:
+    """Return which of the resources pass what SQL can ask; `first_visible` asks the rest."""
+    if eligibility.is_empty or not len(ids):
+        return set()
+    # Of these rows alone: as a join the planner might test the whole catalogue.
+    sql = f'{eligibility.sql} AND "{RESOURCES}"."id" = ANY(%s)'
+    with candidate_cursor(database()) as cursor:
+        cursor.execute(sql, [*eligibility.params, list(ids)])
+        return {int(pk) for (pk,) in cursor.fetchall()}
+
+
+def first_visible(rows: Sequence[tuple[int, float]], eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
+    """Return the first `n` rows that pass `eligibility.check_rows` too, which is asked page by page."""
+    if eligibility.check_rows is None:
+        return list(rows[:n])
+    kept: list[tuple[int, float]] = []
+    begin, size = 0, 3 * n
+    while begin < len(rows) and len(kept) < n:
+        page = rows[begin : begin + size]
+        visible = eligibility.check_rows([pk for pk, _ in page])
+        kept += [row for row in page if row[0] in visible]
+        begin, size = begin + size, 4 * size
+    return kept[:n]
+
+
+def nearest_of_all(space: VectorSpace, target: Float32Vector, n: int) -> list[int]:
+    """Return the `n` resources nearest to a vector, nearest first, whoever may see them; a scan of the index alone."""
+    space_id, dimension = int(space.pk), int(space.dimension)
     sql = (
-        "SELECT p.id, p.score FROM unnest(%s::bigint[], %s::float8[]) WITH ORDINALITY AS p(id, score, place) "
-        f"WHERE p.id IN ({eligibility.sql}) ORDER BY p.place LIMIT %s"
+        f"SELECT resource_id FROM {VECTORS} WHERE space_id = {space_id} "
+        f"ORDER BY vector::halfvec({dimension}) <#> %s::halfvec({dimension}) LIMIT %s"
     )
-    return _fetch(sql, (list(ids), list(scores), *eligibility.params), eligibility, n)
+    with candidate_cursor(database()) as cursor:
+        cursor.execute(sql, [vector_literal(target), n])
+        return [int(pk) for (pk,) in cursor.fetchall()]
 
 
 def latest_interactions(learner_ids: Sequence[int], verbs: Sequence[str], n: int) -> list[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 from django.db import connections, router, transaction
@@ -54,9 +55,14 @@ def _session_settings(using: str) -> dict[str, str]:
 def candidate_cursor(using: str) -> Iterator[Any]:
     """Yield a cursor for candidate queries, in a transaction (a savepoint inside the host's).
 
-    The settings are local to the transaction; inside the host's transaction they are put back afterwards.
+    The settings are local to the transaction; inside the host's transaction they are put back afterwards. Inside
+    another one of ours it is the same transaction, and costs nothing: queries that belong together are put in one.
     """
     connection = connections[using]
+    if connection in _inside:
+        with connection.cursor() as cursor:
+            yield cursor
+        return
     settings = _session_settings(using)
     nested = connection.in_atomic_block
     with transaction.atomic(using=using), connection.cursor() as cursor:
@@ -69,13 +75,21 @@ def candidate_cursor(using: str) -> Iterator[Any]:
             "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in names),
             list(settings.values()),
         )
-        yield cursor
+        _inside.add(connection)
+        try:
+            yield cursor
+        finally:
+            _inside.discard(connection)
         if nested:
             # A parameter of an extension that was not loaded before reads as NULL: leave ours.
             back = {name: value for name, value in zip(names, before, strict=True) if value}
             cursor.execute(
                 "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in back), list(back.values())
             )
+
+
+_inside: WeakSet[Any] = WeakSet()
+"""Connections, each of one thread, that are inside a `candidate_cursor`."""
 
 
 def load_rows(model: type[M], fields: Sequence[str], where: str, params: Sequence[Any]) -> list[M]:

@@ -73,9 +73,15 @@ class Scorer:
         """The catalogue is small enough to be scored as a whole."""
         return self.n_trained <= WHOLE_CATALOGUE
 
+    def used_sources(self) -> tuple[Source, ...]:
+        """Return the sources that the blend gives any weight."""
+        blends = (self.mix.blend, self.mix.by_text)
+        used = {n for blend in blends for n, w in zip(blend.sources, blend.weights.T, strict=True) if w.any()}
+        return tuple(source for source in self.sources if source.name in used) or self.sources[:1]
+
     def score(self, asked: Asked) -> Float32Matrix:
         """Blend the sources over the whole catalogue; float32 [B, N]."""
-        raw = {source.name: source.score(asked) for source in self.sources}
+        raw = {source.name: source.score(asked) for source in self.used_sources()}
         return self.mix.combine(raw, asked.log.lengths, self.known)
 
     def was_chosen(self, resource_id: int) -> bool:
@@ -241,6 +247,7 @@ def _open(folder: str) -> Scorer:
             by_rows = mapped.ndim == 2 and len(mapped) == len(resource_ids)
             return RowFile(path / f"{name}.npy") if by_rows else np.array(mapped)
 
+        new_ids = np.load(path / "new_ids.npy")[-MAX_NEW:]
         manifest = json.loads((path / "version.json").read_text(encoding="utf-8"))
         sources: list[Source] = []
         for name, kind in manifest["sources"].items():
@@ -261,18 +268,26 @@ def _open(folder: str) -> Scorer:
                 sources.append(rebuild(name, kind, arrays))
         return Scorer(
             resource_ids=resource_ids,
-            sources=tuple(sources),
+            sources=tuple(_held(source, rows_in(resource_ids, new_ids)) for source in sources),
             mix=Mix.from_dict(manifest["mix"]),
             known=np.load(path / "known.npy"),
             verbs=tuple(manifest["verbs"]),
             textless=np.load(path / "textless.npy"),
             n_trained=len(resource_ids),
-            new_ids=np.load(path / "new_ids.npy")[-MAX_NEW:],
+            new_ids=new_ids,
         )
     except (OSError, KeyError, TypeError, ValueError) as exc:
         raise ArtifactError(
             f"Cannot open the trained version in {folder!r}. {type(exc).__name__}: {exc}. Train again or go back."
         ) from exc
+
+
+def _held(source: Any, rows: NDArray[np.int64]) -> Any:
+    """Keep rows that every list asks for in memory, where the others are read from the file."""
+    vectors = getattr(source, "vectors", None)
+    if not isinstance(vectors, RowFile) or not len(rows):
+        return source
+    return replace(source, vectors=vectors.overlaid(rows, vectors[rows]))
 
 
 def _relevance(folder: Path, vectors: Any) -> RelevanceSource:

@@ -184,6 +184,10 @@ def rows(db):
     apps.get_model("llmrec_django", "Placement").objects.create(name="home")
     version = apps.get_model("llmrec_django", "ModelVersion").objects.create(source_space=space)
     version.evaluations.create(ndcg=0.1)
+    experiment = apps.get_model("llmrec_django", "Experiment").objects.create(name="trial")
+    experiment.arms.create(name="control")
+    made = learner.recommendation_lists.create(placement="home", experiment=experiment, arm="control", k=1)
+    made.items.create(rank=1, resource=one, score=0.5, dismiss_reason="too_hard")
     one.neighbours.create(version=version, source="ease", neighbour_ids=b"", weights=b"")
     make = {
         name: apps.get_model("llmrec_django", name).objects.create

@@ -114,7 +114,8 @@ def _counts(experiment: Experiment, since: datetime | None, until: datetime | No
         "count(item.clicked_at) FILTER (WHERE item.shown_at IS NOT NULL), "
         "count(item.dismissed_at) FILTER (WHERE item.shown_at IS NOT NULL), "
         "count(item.completed_at) FILTER (WHERE item.shown_at IS NOT NULL)"
-        + ", count(*) FILTER (WHERE item.shown_at IS NOT NULL AND jsonb_exists(item.outcomes, %s))" * len(verbs)
+        + ", count(*) FILTER (WHERE item.shown_at IS NOT NULL AND jsonb_exists(item.outcomes, %s))"
+        * len(verbs)
         + f" FROM {RecommendationList._meta.db_table} list JOIN {RecommendationItem._meta.db_table} item "
         "ON item.list_id = list.id WHERE list.experiment_id = %s AND list.learner_id IS NOT NULL "
         "AND NOT list.is_shadow "

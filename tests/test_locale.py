@@ -220,7 +220,8 @@ def texts_of_the_app():
 def english_left(html):
     """Return the longer English texts of ours that a Chinese page still shows."""
     texts = [part for text in texts_of_the_app() for part in (text.msgid, text.plural)]
-    return [text for text in texts if " " in text and "%(" not in text and text in html]
+    words = [text for text in texts if " " in text and "%(" not in text and any(map(str.isalpha, text))]
+    return [text for text in words if text in html]
 
 
 ADMINS = {model: site for model, site in admin.site._registry.items() if model._meta.app_label == "llmrec_django"}

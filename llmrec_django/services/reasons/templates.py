@@ -152,7 +152,7 @@ def _topics(names: Sequence[str]) -> dict[str, str]:
     """Join topics, those in the script of the active language where there are any."""
     is_chinese = (get_language() or "").startswith("zh")
     readable = [name for name in names if bool(_HAN.search(name)) == is_chinese] or names
-    return {"topics": pgettext("between topics", ", ").join(short_title(name) for name in readable)}
+    return {"topics": ("、" if is_chinese else ", ").join(short_title(name) for name in readable)}
 
 
 def _because(evidence: Evidence, own: EvidenceResource | None) -> str:

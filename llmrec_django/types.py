@@ -204,6 +204,8 @@ class Recommendation:
     """`evidence` as a sentence in the language that is active when it is read; "" where there is nothing to say."""
     reason_source: str = ""
     """Who worded it: "template" or "llm"; "" without a reason."""
+    summary: str = ""
+    """A long description in one or two sentences, in the active language, where a language model wrote one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import get_language
+
 from llmrec_django.models import Resource
 from llmrec_django.retrieval.sql import load_rows
+from llmrec_django.services.writing.summaries import written_summaries
 from llmrec_django.sources import registry
 from llmrec_django.types import Recommendation
 
@@ -32,8 +35,16 @@ def hydrate(ranked: Sequence[tuple[int, float, str]]) -> tuple[Recommendation, .
     ids = [pk for pk, _, _ in ranked]
     rows = {row.pk: row for row in load_rows(Resource, SHOWN_COLUMNS, "id = ANY(%s)", [ids])} if ids else {}
     found = [(rows[pk], score, source) for pk, score, source in ranked if pk in rows]
+    summaries = written_summaries(rows, get_language() or "")
     return tuple(
-        Recommendation(resource=resource, rank=rank, score=score, source=source, url=resource.url)
+        Recommendation(
+            resource=resource,
+            rank=rank,
+            score=score,
+            source=source,
+            url=resource.url,
+            summary=summaries.get(resource.pk, ""),
+        )
         for rank, (resource, score, source) in enumerate(found, start=1)
     )
 

@@ -1,7 +1,10 @@
 """Summaries of resources from a language model."""
 
 import pytest
+from django.template import engines
+from django.utils.translation import override
 
+from llmrec_django import api
 from llmrec_django.models import Resource, WrittenText
 from llmrec_django.services import screening
 from llmrec_django.services.writing import run
@@ -29,7 +32,7 @@ def resource(writer):
 
 
 def shown(resource, locale="en"):
-    return written_summaries([resource], locale).get(resource.pk)
+    return written_summaries([resource.pk], locale).get(resource.pk)
 
 
 def test_a_long_description_gets_a_summary_in_its_own_language(resource, service):
@@ -97,7 +100,7 @@ def test_two_resources_of_the_same_text_each_have_one(writer, service):
     screening.screen_pending()
     service.answers = [chat(GOOD)]
     assert run.write_pending().written == 2
-    assert written_summaries(both, "en") == {resource.pk: GOOD for resource in both}
+    assert written_summaries([each.pk for each in both], "en") == {resource.pk: GOOD for resource in both}
 
 
 def test_a_site_that_wants_none_asks_for_none(writer, service):
@@ -106,3 +109,17 @@ def test_a_site_that_wants_none_asks_for_none(writer, service):
     screening.screen_pending()
     assert run.write_pending().written == 0
     assert shown(resource) is None
+
+
+def test_lists_searches_and_pages_show_it_in_place_of_the_description(resource, service, rf):
+    service.answers = [chat(GOOD)]
+    run.write_pending()
+    for result in (api.recommend(None, k=3), api.search("engines", k=3)):
+        assert [item.summary for item in result] == [GOOD]
+    page = engines["django"].from_string("{% load llmrec_django %}{% recommend %}")
+    html = page.render({}, rf.get("/"))
+    assert GOOD in html
+    assert "Learners need no prior work" not in html
+    with override("zh-hans"):
+        assert [item.summary for item in api.recommend(None, k=3)] == [""]
+        assert GOOD not in page.render({}, rf.get("/"))

@@ -129,6 +129,12 @@ class ItemSerializer(Component):
     reason = serializers.CharField(
         allow_blank=True, help_text="Why it is here, in the language of the request: plain text, not HTML."
     )
+    reason_source = serializers.CharField(
+        allow_blank=True, help_text="Who worded the reason: template or llm; ask for the list again for a better one."
+    )
+    summary = serializers.CharField(
+        allow_blank=True, help_text="A long description in one or two sentences, where there is one."
+    )
     evidence = EvidenceSerializer(allow_null=True, help_text="What the reason rests on; null where nothing is known.")
 
 

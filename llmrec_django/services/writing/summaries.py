@@ -35,11 +35,11 @@ LEAST_OVERLAP = 0.5
 """So much of what a summary says stands in its source."""
 
 
-def written_summaries(resources: Iterable[Resource], locale: str) -> Mapping[int, str]:
+def written_summaries(resource_ids: Iterable[int], locale: str) -> Mapping[int, str]:
     """Return the summaries there are of the present texts, by resource id. Never raises."""
     model = model_for(WrittenText.Kind.SUMMARY)
     language = language_of(locale)
-    ids = [resource.pk for resource in resources]
+    ids = list(resource_ids)
     if model is None or language is None or not ids:
         return {}
     alias = router.db_for_read(WrittenText)

@@ -24,8 +24,7 @@ from pathlib import Path
 BATCH_LEARNERS = 128
 SHARES = (0.25, 0.5, 1.0)
 
-RECTOOLS = (
-    """
+RECTOOLS = """
 import json, sys, time
 import pandas as pd, torch
 torch.set_num_threads(int(sys.argv[2]))
@@ -37,14 +36,12 @@ frame = frame.rename(columns={"user_id": Columns.User, "item_id": Columns.Item, 
 frame[Columns.Datetime] = pd.to_datetime(frame[Columns.Datetime], unit="s")
 frame[Columns.Weight] = 1.0
 dataset = Dataset.construct(frame)
-model = SASRecModel(n_factors=128, n_blocks=2, n_heads=2, session_max_len=50, loss="softmax", batch_size=%d,
+model = SASRecModel(n_factors=128, n_blocks=2, n_heads=2, session_max_len=50, loss="softmax", batch_size=int(sys.argv[3]),
                     epochs=1, dropout_rate=0.15, lr=0.001, verbose=0, deterministic=False, dataloader_num_workers=0)
 began = time.monotonic()
 model.fit(dataset)
 print(json.dumps({"seconds": time.monotonic() - began}))
 """
-    % BATCH_LEARNERS
-)  # noqa: UP031
 
 
 def main() -> None:
@@ -63,6 +60,7 @@ def main() -> None:
         times["ours"].append(_run_ours(options, 1.0)["seconds"])
         if options.rectools:
             theirs = [options.rectools, "-c", RECTOOLS, str(options.interactions), str(options.threads)]
+            theirs.append(str(BATCH_LEARNERS))
             printed = subprocess.run(theirs, check=True, capture_output=True, text=True).stdout
             times["rectools"].append(json.loads(printed.splitlines()[-1])["seconds"])
     ours = statistics.median(times["ours"])

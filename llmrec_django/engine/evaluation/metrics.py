@@ -190,7 +190,8 @@ def intra_list_diversity(ranked: NDArray[np.integer], vectors: Float32Matrix) ->
     Returns:
         float64 [B]; NaN for lists with fewer than two vectors.
     """
-    known = (ranked >= 0) & vectors.any(axis=1)[np.where(ranked >= 0, ranked, 0)]
+    has_vector = np.linalg.norm(vectors, axis=1) > 0
+    known = (ranked >= 0) & has_vector[np.where(ranked >= 0, ranked, 0)]
     count = known.sum(axis=1).astype(np.float64)
     totals = np.zeros(len(ranked))
     for row in range(len(ranked)):  # a list at a time: [B, K, D] would not fit for a large test

@@ -36,8 +36,9 @@ frame = frame.rename(columns={"user_id": Columns.User, "item_id": Columns.Item, 
 frame[Columns.Datetime] = pd.to_datetime(frame[Columns.Datetime], unit="s")
 frame[Columns.Weight] = 1.0
 dataset = Dataset.construct(frame)
-model = SASRecModel(n_factors=128, n_blocks=2, n_heads=2, session_max_len=50, loss="softmax", batch_size=int(sys.argv[3]),
-                    epochs=1, dropout_rate=0.15, lr=0.001, verbose=0, deterministic=False, dataloader_num_workers=0)
+model = SASRecModel(n_factors=128, n_blocks=2, n_heads=2, session_max_len=50, loss="softmax",
+                    batch_size=int(sys.argv[3]), epochs=1, dropout_rate=0.15, lr=0.001, verbose=0,
+                    deterministic=False, dataloader_num_workers=0)
 began = time.monotonic()
 model.fit(dataset)
 print(json.dumps({"seconds": time.monotonic() - began}))

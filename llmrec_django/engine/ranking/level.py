@@ -19,7 +19,8 @@ def estimate_level(statements: Sequence[tuple[float | None, int]], declared: flo
     """Return a learner's level from what they found too hard or too easy, and what they say themselves.
 
     Something too hard says that the learner stands one level below it, something too easy one above; the estimate is
-    the mean of these, the last statement counting most and their own word as the oldest of all.
+    the mean of these, the last statement counting most and their own word as the oldest of all. Who never said
+    anything was taken to fit what they were offered first; so one statement moves a list, and does not overturn it.
 
     Args:
         statements: (level of the resource or None, +1 for too easy or -1 for too hard), oldest first.
@@ -34,6 +35,8 @@ def estimate_level(statements: Sequence[tuple[float | None, int]], declared: flo
         if level is None:
             # Unknown how hard it was: then it speaks of where the learner stood so far, or of the middle.
             level = _mean(observed) if observed else top / 2
+        if not observed:
+            observed.append(level)
         observed.append(level + direction)
     return min(top, max(0.0, _mean(observed))) if observed else None
 

@@ -21,7 +21,7 @@ from llmrec_django.services.training.dataset import rows_in
 from llmrec_django.services.training.mix import Mix
 from llmrec_django.services.training.relevance import NAME as RELEVANCE
 from llmrec_django.services.training.relevance import RelevanceSource
-from llmrec_django.services.training.sources import Asked, HistorySource, rebuild
+from llmrec_django.services.training.sources import Asked, HistorySource, NeighbourSource, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -239,13 +239,11 @@ def _open(folder: str) -> Scorer:
         resource_ids = np.load(path / "resource_ids.npy")
         large = len(resource_ids) > WHOLE_CATALOGUE
 
-        def array(name: str) -> Any:
+        def array(name: str, *, by_rows: bool = large) -> Any:
             mapped: Any = np.load(path / f"{name}.npy", mmap_mode="r")
-            if not large:
-                return mapped
-            # Of a large catalogue a list needs few rows; of the rest nothing is to stay in memory.
-            by_rows = mapped.ndim == 2 and len(mapped) == len(resource_ids)
-            return RowFile(path / f"{name}.npy") if by_rows else np.array(mapped)
+            if by_rows and mapped.ndim == 2 and len(mapped) == len(resource_ids):
+                return RowFile(path / f"{name}.npy")
+            return np.array(mapped) if large else mapped
 
         new_ids = np.load(path / "new_ids.npy")[-MAX_NEW:]
         manifest = json.loads((path / "version.json").read_text(encoding="utf-8"))
@@ -264,7 +262,9 @@ def _open(folder: str) -> Scorer:
                     rebuild(name, kind, {part: np.load(file, mmap_mode="r") for part, file in files.items()})
                 )
             else:
-                arrays = {part: array(file.name.removesuffix(".npy")) for part, file in files.items()}
+                # Of neighbours a list needs the rows of a few resources, however small the catalogue.
+                by_rows = large or kind == NeighbourSource.__name__
+                arrays = {part: array(f"{name}.{part}", by_rows=by_rows) for part in files}
                 sources.append(rebuild(name, kind, arrays))
         return Scorer(
             resource_ids=resource_ids,

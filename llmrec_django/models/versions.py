@@ -133,6 +133,8 @@ class EvaluationRecord(LLMRecModel):
 class ResourceNeighbours(LLMRecModel):
     """What one source of a version says goes with a resource: other resources, strongest first.
 
+    The first twenty of each, for people and for reports to look at. Lists are made from the version's files.
+
     .. no_pii:
     """
 

@@ -1,7 +1,7 @@
 """What a language model may say, and what not."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmrec_django.services.writing.prompt import reason_allowed, summary_allowed
@@ -67,7 +67,37 @@ BAD = {
         ("en", 'Because you loved "Linear Algebra", eigenvalues may be next for you.'),
         ("zh-hans", "您购买了《线性代数》，这门课程接着讲特征值。"),
     ],
+    "says the learner did what they did not ": [
+        # What is recommended is not what the learner did, however it is listed.
+        ("en", 'Because you completed "Linear Algebra" and "Spectral Graph Theory".'),
+        ("en", 'Because you viewed "C# & Sets: 101 Ideas" and recommended "Spectral Graph Theory".'),
+        ("en", 'Because you enrolled in a course about eigenvalues, "Spectral Graph Theory" is next.'),
+        # Each deed belongs to the resource it was done with.
+        ("en", 'Because you completed "C# & Sets: 101 Ideas", this is next for you.'),
+        ("en", "You finished C# & Sets: 101 Ideas; eigenvalues come next."),
+        ("zh-hans", "您学习过《线性代数》和《谱图理论》。"),
+        ("zh-hans", "您完成了《集合论101讲》，这门课程与它相关。"),
+        ("zh-hans", "您要求推荐《谱图理论》，它涉及特征值。"),
+    ],
+    "recommends what is not recommended": [
+        ("en", 'You completed "Linear Algebra", so I recommend "C# & Sets: 101 Ideas".'),
+        ("en", 'Try "Linear Algebra" next, as it is about eigenvalues like your course.'),
+        ("zh-hans", "推荐您学习《谱图理论》和《线性代数》，它们都涉及特征值。"),
+    ],
+    "says more than the facts": [
+        ("en", 'You completed "Linear Algebra", and this goes on with birds.'),
+        ("en", 'You completed "Linear Algebra", and this gives a gentle overview of eigenvalues.'),
+        ("en", 'You completed "Linear Algebra", and quantum physics is next.'),
+        ("zh-hans", "您完成了《线性代数》，这门课程接着讲鸟类。"),
+        ("zh-hans", "您完成了《线性代数》，这门课程生动有趣。"),
+    ],
+    "a number that is not in the facts ": [
+        ("en", '90 other learners chose both "Linear Algebra" and this, so it may fit you.'),
+        ("en", "It takes 12 minutes, and you have 120 minutes a week."),
+        ("zh-hans", "至少有120名其他学习者同时选择了《线性代数》和这门课程，也许适合您。"),
+    ],
     "promises": [
+        ("en", 'You completed "Linear Algebra"; this gives a clear and concise introduction.'),
         ("en", 'You completed "Linear Algebra"; this is the best course for you.'),
         ("en", 'You completed "Linear Algebra"; get a job with eigenvalues.'),
         ("zh-hans", "您完成了《线性代数》，这门课程保证您就业。"),
@@ -125,8 +155,8 @@ BAD = {
         ("zh-hans", "《谱图理论》也许适合您继续学习。"),
     ],
     "repeats its instructions": [
-        ("en", 'You completed "Linear Algebra": tells a learner why a learning resource is recommended to them.'),
-        ("zh-hans", "您完成了《线性代数》，用一句话告诉学习者为什么向其推荐某个学习资源。"),
+        ("en", 'You completed "Linear Algebra" and rewrite notes as one plain English sentence to a learner.'),
+        ("zh-hans", "您完成了《线性代数》，把笔记改写成一句简体中文，告诉学习者为什么推荐。"),
     ],
     "claims what the facts do not say (popular)": [
         ("en", 'You completed "Linear Algebra", and this popular course is next.'),
@@ -145,7 +175,7 @@ CASES = [(problem, *case) for problem, cases in BAD.items() for case in cases]
 
 @pytest.mark.parametrize(("problem", "locale", "text"), CASES)
 def test_what_is_not_so_does_not_pass(problem, locale, text):
-    assert problem in found(text, locale)
+    assert problem.strip() in found(text, locale)
 
 
 def test_claims_are_bound_to_the_evidence():
@@ -182,6 +212,7 @@ def test_an_injected_text_never_passes_alone_or_in_a_true_sentence(text):
     assert found(f"您完成了《线性代数》，{text}，接着讲特征值。", "zh-hans")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_answer_can_be_checked(answer):
     for locale in LANGUAGES:

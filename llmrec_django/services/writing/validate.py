@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from llmrec_django.engine.safety.hidden import is_invisible
 from llmrec_django.engine.safety.screen import screen_text
 from llmrec_django.services.writing.languages import HAN, is_in
+from llmrec_django.services.writing.truth import FIRST_OWN, RECOMMENDED, untrue_deeds, wrong_counts
+from llmrec_django.services.writing.vocabulary import unknown_words
 from llmrec_django.services.writing.wording import (
     CHATTER,
     CLAIMS,
-    DEEDS,
     NUMBER_WORDS,
     PROMISES,
     STARTS,
@@ -27,7 +28,7 @@ from llmrec_django.services.writing.wording import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from llmrec_django.services.writing.languages import Language
 
@@ -48,6 +49,7 @@ _QUOTES = (
 )
 _MASK = "\ufffc"
 """Stands for what was taken out because the facts hold it."""
+_TITLE_MARK = re.compile("[\ue000-\ue0ff]")
 _MARKUP = re.compile(r"[<>{}`*_#|\\^~=\[\]$@/]")
 _ADDRESS = re.compile(
     r"https?:|www\.|\b[\w-]+\.(?:com|org|net|edu|cn|io|ai|info|dev|me|co|xyz|top|ru)\b|\bhttp\b", re.I
@@ -78,8 +80,12 @@ class Allowed:
     words: tuple[str, ...] = ()
     """Keywords, competencies, kinds and levels: the same."""
     numbers: frozenset[int] = frozenset()
-    deeds: frozenset[str] = frozenset()
-    """Verbs of the learner's own resources."""
+    recommended: str = ""
+    """The one of the titles that is recommended; "" where nothing is."""
+    own: tuple[tuple[str, frozenset[str]], ...] = ()
+    """Titles of the learner's own resources, each with the verbs of what the learner did with it."""
+    counts: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """What is counted (a key of `wording.UNITS`) → the numbers that are right."""
     claims: frozenset[str] = frozenset()
     """Keys of `wording.CLAIMS` that are true."""
     grounds: tuple[str, ...] | None = None
@@ -134,17 +140,24 @@ def _problems(text: str, allowed: Allowed, language: Language) -> Iterator[str]:
             return
     if any(is_invisible(char) for char in text) or "\n" in text:
         yield "characters that cannot be seen"
+    text = "".join(char for char in text if not is_invisible(char))  # none may pass for a mark below
     for quoted in _quoted(text):
         if not _is_known(quoted, allowed):
             yield "quotes what is not in the facts"
     if allowed.other_titles:
         yield "names a resource that is not in the facts"
     # What the facts hold is taken out: a title may have markup, numbers and capitals of its own.
-    bare = _masked(text, allowed.phrases)
+    bare = _TITLE_MARK.sub(_MASK, _masked(text, allowed))
     yield from _forbidden(bare, allowed)
     yield from _numbers(bare, allowed, language)
     yield from _names(bare, allowed, language)
     yield from _untrue(bare, allowed, language)
+    if allowed.recommended:
+        marked = _masked(text, allowed)
+        yield from untrue_deeds(marked, [deeds for _, deeds in allowed.own], language)
+        yield from wrong_counts(marked, allowed.counts, language)
+        if unknown_words(_TITLE_MARK.sub(" ", marked), allowed.phrases, language):
+            yield "says more than the facts"
     if not is_in(bare.replace(_MASK, " "), language):
         yield "not in the language asked for"
     if not text.endswith((".", "!", "?", "。", "！", "？", "”", '"', "》", "」")) or not _SENTENCE_END.search(
@@ -183,14 +196,16 @@ def _folded(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _masked(text: str, phrases: Iterable[str]) -> str:
-    """Replace what the facts hold, longest first."""
-    for phrase in phrases:
+def _masked(text: str, allowed: Allowed) -> str:
+    """Replace what the facts hold, longest first: titles each by a mark of its own, words by one mark."""
+    marks = {_folded(title): chr(FIRST_OWN + place) for place, (title, _) in enumerate(allowed.own)}
+    marks[_folded(allowed.recommended)] = RECOMMENDED
+    for phrase in allowed.phrases:
         # A short word inside another one is not it: "art" in "start".
         before = "(?<![A-Za-z0-9])" if re.match("[A-Za-z0-9]", phrase) else ""
         after = "(?![A-Za-z0-9])" if re.search("[A-Za-z0-9]$", phrase) else ""
         pattern = before + r"\s+".join(map(re.escape, phrase.split())) + after
-        text = re.sub(pattern, _MASK, text, flags=re.IGNORECASE)
+        text = re.sub(pattern, marks.get(_folded(phrase), _MASK), text, flags=re.IGNORECASE)
     return text
 
 
@@ -253,9 +268,6 @@ def _plain(word: str) -> str:
 
 def _untrue(bare: str, allowed: Allowed, language: Language) -> Iterator[str]:
     source = allowed.source
-    for pattern, deeds in DEEDS[language]:
-        if pattern.search(bare) and not deeds & allowed.deeds and not pattern.search(source):
-            yield "says the learner did what they did not"
     for claim, pattern in CLAIMS[language].items():
         if claim not in allowed.claims and pattern.search(bare) and not pattern.search(source):
             yield f"claims what the facts do not say ({claim})"

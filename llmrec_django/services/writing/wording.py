@@ -26,13 +26,15 @@ def _characters(text: str) -> re.Pattern[str]:
 
 _DONE = {"completed", "passed"}
 _TAKEN = {"enrolled", "progressed", "completed", "passed", "failed"}
+_ANY = {*_TAKEN, "viewed", "clicked", "bookmarked", "rated", "borrowed", "purchased"}
 
 DEEDS: Mapping[Language, tuple[tuple[re.Pattern[str], frozenset[str]], ...]] = {
     "en": (
         (_words("complet* finish* master*"), frozenset(_DONE)),
         (_words("passed passing aced"), frozenset({"passed"})),
         (_words("failed failing"), frozenset({"failed"})),
-        (_words("enrol* signed_up registered took taken"), frozenset(_TAKEN)),
+        (_words("enrol* signed_up registered took taken studied studying learned learnt"), frozenset(_TAKEN)),
+        (_words("viewed viewing looked_at read watched saw seen opened explored visited"), frozenset(_ANY)),
         (_words("bought purchased"), frozenset({"purchased"})),
         (_words("borrow*"), frozenset({"borrowed"})),
         (_words("bookmark* saved"), frozenset({"bookmarked"})),
@@ -41,14 +43,53 @@ DEEDS: Mapping[Language, tuple[tuple[re.Pattern[str], frozenset[str]], ...]] = {
     "zh": (
         (_characters("完成 学完 修完 读完 看完 学会 掌握了 结业"), frozenset(_DONE)),
         (_characters("通过了 考过"), frozenset({"passed"})),
-        (_characters("报名 注册 选修 选了 参加"), frozenset(_TAKEN)),
+        (_characters("报名 注册 选修 修读 选了 参加 学过 学习过 学习了"), frozenset(_TAKEN)),
+        (_characters("看过 看了 浏览 查看 阅读 读过"), frozenset(_ANY)),
         (_characters("购买 买了"), frozenset({"purchased"})),
         (_characters("借阅 借过 借了"), frozenset({"borrowed"})),
         (_characters("收藏"), frozenset({"bookmarked"})),
-        (_characters("评分 打分 喜欢"), frozenset({"rated"})),
+        (_characters("评分 打分 评价 喜欢"), frozenset({"rated"})),
     ),
 }
 """What a text says the learner did → verbs of which the facts must hold one."""
+
+OTHER_DEEDS: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\b(?:you|you(?: have|['’]ve)|and)\s+(?:also |have |already |both |just |recently )*"
+        r"(?:recommend(?:ed)?|suggested|created|written|wrote|taught|asked|requested|searched|shared|reviewed|tried|chose|"
+        r"chosen|wanted|mentioned|expressed|showed|shown)\b|"
+        r"\byou (?:should|can|could|may|might|must|will|would) (?:also |now )?(?:recommend|suggest|say)\b",
+        re.IGNORECASE,
+    ),
+    "zh": re.compile("[您你](?:也|还|已|已经|曾)?(?:推荐|要求|创建|分享|搜索|提到|表示|选择了|想要|请求)"),
+}
+"""Deeds that no facts of ours tell of."""
+
+RECOMMENDING: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:recommend\w*|suggest\w*|next is|try|consider)\b", re.IGNORECASE),
+    "zh": re.compile("推荐|建议"),
+}
+"""What follows in the clause is what is recommended, and nothing else."""
+
+UNITS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
+    "en": {
+        "learners": re.compile(
+            r"(\d[\d,]*)\s+(?:\w+\s+){0,2}?(?:learners?|people|others|students?|users?)\b", re.IGNORECASE
+        ),
+        "minutes": re.compile(r"(\d[\d,]*)[\s-]+(?:\w+\s+)?minutes?\b", re.IGNORECASE),
+        "days": re.compile(r"(\d[\d,]*)[\s-]+(?:\w+\s+)?days?\b", re.IGNORECASE),
+        "other": re.compile(
+            r"(\d[\d,]*)[\s-]+(?:hours?|weeks?|months?|years?|courses?|lessons?|books?|times)\b", re.IGNORECASE
+        ),
+    },
+    "zh": {
+        "learners": re.compile(r"(\d+)\s*多?(?:名|位|个人|人|个学习者)"),
+        "minutes": re.compile(r"(\d+)\s*分钟"),
+        "days": re.compile(r"(\d+)\s*天"),
+        "other": re.compile(r"(\d+)\s*(?:个?小时|个?月|年|门|本|次|节|章|周)"),
+    },
+}
+"""What a number counts → how that is said, the number as the first group. Of "other" there are none."""
 
 CLAIMS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
     "en": {
@@ -73,8 +114,9 @@ CLAIMS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
 PROMISES: Mapping[Language, re.Pattern[str]] = {
     "en": _words(
         "certificat* guarante* promise* job jobs career* salary salaries hire* hiring free discount* price* cheap* "
-        "best perfect amazing excellent outstanding top-rated award* world-class must-have only_way succeed success* "
-        "ensur* definitely certainly always never everyone rich money pay paid refund* exam exams diploma*"
+        "clear clearly concise easy easily accessible comprehensive great ideal valuable essential engaging fun "
+        "powerful best perfect amazing excellent outstanding top-rated award* world-class must-have only_way success* "
+        "succeed* ensur* definitely certainly always never everyone rich money pay paid refund* exam exams diploma*"
     ),
     "zh": _characters(
         "证书 文凭 就业 工作机会 求职 薪 升职 保证 承诺 免费 优惠 打折 价格 最好 最佳 最棒 完美 顶级 第一名 一定能 "

@@ -10,6 +10,7 @@ from django.utils.translation import get_language
 from rest_framework import ISO_8601, serializers
 
 from llmrec_django.models import Resource
+from llmrec_django.models.texts import Written
 from llmrec_django.rest_api.v1.describe import name_component
 from llmrec_django.types import FeedbackInput, InteractionInput
 from llmrec_django.web.lists import safe_url
@@ -335,6 +336,35 @@ class ProfileSerializer(StrictSerializer):
             allowed = ", ".join(Resource.Level.values)
             raise serializers.ValidationError(f"Unknown level {value!r}. Use one of: {allowed}.", code="invalid_choice")
         return value
+
+
+class GoalTextSerializer(StrictSerializer):
+    """What the caller wants to be able to do, in their own words."""
+
+    text = serializers.CharField(max_length=2000)
+
+
+class ProposalSerializer(StrictSerializer):
+    """What is understood of goals, or how the caller corrects it."""
+
+    level = serializers.CharField(
+        max_length=16, required=False, allow_blank=True, help_text="beginner, intermediate, advanced, or nothing."
+    )
+    languages = TextListField(item_length=35, max_length=20, required=False)
+    minutes_per_week = serializers.IntegerField(min_value=0, max_value=10080, required=False, allow_null=True)
+    topics = TextListField(item_length=60, max_length=8, required=False)
+
+
+class GoalDraftSerializer(Component):
+    """What is understood of the caller's goals so far."""
+
+    text = serializers.CharField()
+    proposal = ProposalSerializer()
+    source = serializers.CharField(help_text="Who understood it: rules or model.")  # type: ignore[assignment]
+    wait = serializers.SerializerMethodField(help_text="True while a language model still reads it.")
+
+    def get_wait(self, draft: Any) -> bool:
+        return bool(draft.state == Written.WAITING)
 
 
 class MistakeSerializer(Component):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path, register_converter
 
-from llmrec_django.rest_api.v1 import feedback_views, views
+from llmrec_django.rest_api.v1 import feedback_views, goal_views, views
 
 
 class ResourceKeyConverter:
@@ -36,5 +36,7 @@ urlpatterns = [
     path("profile/insight/", feedback_views.InsightView.as_view(), name="profile-insight"),
     path("profile/restore/", feedback_views.RestoreView.as_view(), name="profile-restore"),
     path("profile/reset/", feedback_views.ResetView.as_view(), name="profile-reset"),
+    path("profile/goals/", goal_views.GoalsView.as_view(), name="profile-goals"),
+    path("profile/goals/confirm/", goal_views.GoalsConfirmView.as_view(), name="profile-goals-confirm"),
     path("profile/export/", views.ProfileExportView.as_view(), name="profile-export"),
 ]

@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -58,7 +59,7 @@ class ReviewActionForm(ActionForm):
     """Beside the actions: the reason, and when the list was shown."""
 
     why = forms.CharField(label=_("Why"), required=False, max_length=500)
-    seen_at = forms.CharField(required=False, widget=forms.HiddenInput, initial=_now)
+    seen_at = forms.CharField(label="", required=False, widget=forms.HiddenInput, initial=_now)
 
 
 class ReviewForm(forms.ModelForm):
@@ -116,7 +117,7 @@ def _rule(name: str) -> str:
 class ResourceScreeningAdmin(LLMRecModelAdmin):
     form = ReviewForm
     action_form = ReviewActionForm
-    list_display = ("resource", "found", "status", "screened_at")
+    list_display = ("name", "found", "screened_at")
     list_filter = (StatusFilter, "screened_at")
     list_select_related = ("resource",)
     search_fields = ("resource__key", "resource__title")
@@ -141,9 +142,15 @@ class ResourceScreeningAdmin(LLMRecModelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.fieldsets if self.has_change_permission(request, obj) else (self.fieldsets[0], self.fieldsets[2])
 
+    @admin.display(description=_("learning resource"), ordering="resource__title")
+    def name(self, obj: ResourceScreening) -> str:
+        return show_hidden(str(obj.resource))
+
     @admin.display(description=_("found"))
-    def found(self, obj: ResourceScreening) -> str:
-        return ", ".join(dict.fromkeys(_rule(str(finding.get("rule", ""))) for finding in obj.findings)) or "–"
+    def found(self, obj: ResourceScreening) -> Any:
+        rules = dict.fromkeys(_rule(str(finding.get("rule", ""))) for finding in obj.findings)
+        lines = format_html_join(mark_safe("<br>"), "{}", ((rule,) for rule in rules))
+        return format_html('<span style="display: inline-block; min-width: 14em">{}</span>', lines) if rules else "–"
 
     @admin.display(description=_("learning resource"))
     def link(self, obj: ResourceScreening) -> Any:

@@ -28,6 +28,7 @@ GOOD = {
     ],
     "zh-hans": [
         "您完成了《线性代数》，《谱图理论》接着讲特征值。",
+        "您完成了《线性代数》，所以向您推荐《谱图理论》。",
         "您看过《集合论101讲》，这门课程与它相关。",
         "至少有12名其他学习者同时选择了《线性代数》和这门课程，也许适合您。",
         "《谱图理论》需要90分钟，您每周有120分钟。",
@@ -143,6 +144,10 @@ BAD = {
         ("en", 'Because you completed "Linear Algebra", this is next for you and it'),
         ("zh-hans", "您完成了《线性代数》，这门课程接着讲特征值和"),
     ],
+    "a title that nothing is said of": [
+        ("en", 'Because you completed "Linear Algebra", "Spectral Graph Theory".'),
+        ("zh-hans", "您完成了《线性代数》，《谱图理论》。"),
+    ],
     "too many sentences": [
         ("en", 'You completed "Linear Algebra". It is good. It is next. It is about eigenvalues.'),
     ],
@@ -195,9 +200,9 @@ def test_a_title_of_another_resource_does_not_pass():
         ('  "You completed it."\n\nThis sentence explains …', "You completed it."),
         ("Reason: You completed it.", "You completed it."),
         ('推荐理由："您完成了它。"', "您完成了它。"),
-        ('"A" and "B"', '"A" and "B"'),
+        ('"A" and "B"', '"A" and "B".'),
+        ("您完成了《甲》，所以向您推荐《乙》", "您完成了《甲》，所以向您推荐《乙》。"),
         ("", ""),
-        ("“”", "“”"),
     ],
 )
 def test_an_answer_is_tidied(answer, text):

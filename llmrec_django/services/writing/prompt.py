@@ -224,7 +224,11 @@ def _beginning(evidence: Evidence, locale: str, language: Language) -> str:
     if evidence.own:
         own = evidence.own[0]
         deed, title = _deed(own, language), _title(own, locale, language)
-        return f"Because you {deed} {title}, {resource}" if language == "en" else f"您{deed}{title}，{resource}"
+        return (
+            f"Because you {deed} {title}, {resource}"
+            if language == "en"
+            else f"您{deed}{title}，所以向您推荐{resource}"
+        )
     return f"{resource} is recommended to you because" if language == "en" else f"向您推荐{resource}，因为"
 
 

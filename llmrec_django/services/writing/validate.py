@@ -61,6 +61,8 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？]")
 _LABEL = re.compile(
     r"\A(?:reason|sentence|answer|summary|output|推荐理由|理由|摘要|概述|总结)\s*[:：]\s*", re.IGNORECASE
 )
+_CLAUSES = re.compile("[,;.!?，；。！？]")
+_MISSING_END = {"》": "。", "」": "。", "』": "。", "”": ".", '"': "."}
 _SPEAKER = re.compile(r"\A[\w ]{1,20}[:：]")
 _ADDRESSED: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(r"\byou(?:r|rs|’?'?ve)?\b", re.I),
@@ -120,7 +122,9 @@ def tidy(answer: str) -> str:
                 and not {opening, closing} & set(inner)
             ):
                 text = inner.strip()
-    return unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", text)
+    # Small models forget the mark after a title at the end.
+    return text + _MISSING_END.get(text[-1:], "")
 
 
 def problems(text: str, allowed: Allowed, language: Language) -> list[str]:
@@ -158,6 +162,11 @@ def _problems(text: str, allowed: Allowed, language: Language) -> Iterator[str]:
         yield from wrong_counts(marked, allowed.counts, language)
         if unknown_words(_TITLE_MARK.sub(" ", marked), allowed.phrases, language):
             yield "says more than the facts"
+        if any(
+            _TITLE_MARK.search(clause) and not re.search(r"[^\W\ue000-\ue0ff]", clause)
+            for clause in _CLAUSES.split(marked)
+        ):
+            yield "a title that nothing is said of"
     if not is_in(bare.replace(_MASK, " "), language):
         yield "not in the language asked for"
     if not text.endswith((".", "!", "?", "。", "！", "？", "”", '"', "》", "」")) or not _SENTENCE_END.search(

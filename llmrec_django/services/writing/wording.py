@@ -61,7 +61,7 @@ OTHER_DEEDS: Mapping[Language, re.Pattern[str]] = {
         r"\byou (?:should|can|could|may|might|must|will|would) (?:also |now )?(?:recommend|suggest|say)\b",
         re.IGNORECASE,
     ),
-    "zh": re.compile("[您你](?:也|还|已|已经|曾)?(?:推荐|要求|创建|分享|搜索|提到|表示|选择了|想要|请求)"),
+    "zh": re.compile("(?<![向给为])[您你](?:也|还|已|已经|曾)?(?:推荐|要求|创建|分享|搜索|提到|表示|选择了|想要|请求)"),
 }
 """Deeds that no facts of ours tell of."""
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from llmrec_django import tasks
 from llmrec_django.conf import LLMRecConfigurationError
 from llmrec_django.models import Resource, ResourceScreening, WriterUsage, WrittenText
-from llmrec_django.services import screening
+from llmrec_django.services import nudge, screening
 from llmrec_django.services.writing import client, run
 from llmrec_django.services.writing.reasons import written_reasons
 from llmrec_django.testing.factories import ResourceFactory
@@ -95,6 +95,20 @@ class TestWriting:
         assert (text, report.refused) == (None, 2)
         assert rows().get(locale="zh-hans").state == "refused"
         assert run.write_pending().refused == 0
+
+    def test_a_worker_is_nudged_once_the_request_is_committed(
+        self, writer, evidence, settings, monkeypatch, django_capture_on_commit_callbacks
+    ):
+        settings.LLMREC = {**settings.LLMREC, "CELERY": True}
+        woken = []
+        monkeypatch.setattr(nudge._writing_nudger, "wake", lambda: woken.append(True))
+        with django_capture_on_commit_callbacks(execute=True):
+            ask(evidence)
+            assert woken == []
+        assert woken == [True]
+        with django_capture_on_commit_callbacks(execute=True):
+            ask(evidence)
+        assert woken == [True]
 
     def test_the_command_writes_too(self, writer, service, evidence, capsys):
         service.answers = [chat(GOOD)]

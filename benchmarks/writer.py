@@ -40,6 +40,9 @@ def main() -> None:
     parser.add_argument("--gguf-file")
     parser.add_argument("--n", type=int, default=40, help="Prompts of each kind and language.")
     parser.add_argument("--attempts", type=int, default=2)
+    parser.add_argument(
+        "--sampled", action="store_true", help="Begin with the attempt that samples, not the likeliest."
+    )
     parser.add_argument("--kinds", nargs="+", default=["reason", "summary", "goal"])
     parser.add_argument("--output", type=Path, help="Write every answer to this file, as JSON lines.")
     options = parser.parse_args()
@@ -67,7 +70,7 @@ def run(writer: Any, kind: str, locale: str, options: argparse.Namespace) -> lis
     for prompt, check in cases:
         for attempt in range(options.attempts):
             began = time.perf_counter()
-            text = writer.generate(prompt, attempt=attempt)
+            text = writer.generate(prompt, attempt=attempt + options.sampled)
             shown, found = check(text)
             row = {"kind": kind, "locale": locale, "attempt": attempt, "seconds": time.perf_counter() - began}
             rows.append({**row, "answer": text, "shown": shown, "problems": found})

@@ -73,6 +73,7 @@ BAD = {
         ("en", 'Because you completed "Linear Algebra" and "Spectral Graph Theory".'),
         ("en", 'Because you viewed "C# & Sets: 101 Ideas" and recommended "Spectral Graph Theory".'),
         ("en", 'Because you enrolled in a course about eigenvalues, "Spectral Graph Theory" is next.'),
+        ("en", 'Because you completed "Linear Algebra", "Spectral Graph Theory" is recommended to learners.'),
         # Each deed belongs to the resource it was done with.
         ("en", 'Because you completed "C# & Sets: 101 Ideas", this is next for you.'),
         ("en", "You finished C# & Sets: 101 Ideas; eigenvalues come next."),

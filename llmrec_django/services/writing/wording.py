@@ -58,7 +58,9 @@ OTHER_DEEDS: Mapping[Language, re.Pattern[str]] = {
         r"\b(?:you|you(?: have|['’]ve)|and)\s+(?:also |have |already |both |just |recently )*"
         r"(?:recommend(?:ed)?|suggested|created|written|wrote|taught|asked|requested|searched|shared|reviewed|tried|chose|"
         r"chosen|wanted|mentioned|expressed|showed|shown)\b|"
-        r"\byou (?:should|can|could|may|might|must|will|would) (?:also |now )?(?:recommend|suggest|say)\b",
+        r"\byou (?:should|can|could|may|might|must|will|would) (?:also |now )?(?:recommend|suggest|say)\b|"
+        # To this learner, and to nobody else.
+        r"\brecommended (?:to|for) (?!you\b)\w+",
         re.IGNORECASE,
     ),
     "zh": re.compile("(?<![向给为])[您你](?:也|还|已|已经|曾)?(?:推荐|要求|创建|分享|搜索|提到|表示|选择了|想要|请求)"),

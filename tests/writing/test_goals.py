@@ -134,7 +134,7 @@ class TestDrafts:
             confirm_goals(learner)
 
     def test_a_model_betters_the_draft_later(self, writer, service, learner):
-        service.answers = [chat(answer(topics=["data analysis"], level="intermediate"))]
+        service.answers = [chat(answer(topics=["data analysis"], level="intermediate", minutes_per_week=3))]
         draft = propose_goals(learner, TEXT)
         assert (draft.source, draft.state, draft.proposal) == ("rules", "waiting", RULES)
         assert service.requests == []

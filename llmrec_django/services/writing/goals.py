@@ -198,6 +198,8 @@ def read_waiting() -> tuple[int, str]:
             continue
         # Where the model says nothing, what the rules found stays.
         proposal = {key: found[key] or draft.proposal.get(key) for key in KEYS}
+        # Arithmetic is not what language models are good at: "3 hours" becomes 3 minutes.
+        proposal["minutes_per_week"] = draft.proposal.get("minutes_per_week") or found["minutes_per_week"]
         _settle(draft, proposal=proposal, source=GoalDraft.Source.MODEL, state=Written.WRITTEN, error="")
         n += 1
     return n, ""

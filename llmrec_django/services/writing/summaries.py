@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 LONG = 240
 """A description of more characters is worth a summary; two fifths of that in Chinese."""
 ASKED_TOGETHER = 50
-LEAST_OVERLAP = 0.5
+LEAST_OVERLAP = 0.6
 """So much of what a summary says stands in its source."""
 
 

@@ -16,7 +16,7 @@ from llmrec_django.engine.safety.hidden import is_invisible
 from llmrec_django.engine.safety.screen import screen_text
 from llmrec_django.services.writing.languages import HAN, is_in
 from llmrec_django.services.writing.truth import FIRST_OWN, RECOMMENDED, untrue_deeds, wrong_counts
-from llmrec_django.services.writing.vocabulary import unknown_words
+from llmrec_django.services.writing.vocabulary import is_plain, unknown_words
 from llmrec_django.services.writing.wording import (
     CHATTER,
     CLAIMS,
@@ -305,7 +305,7 @@ def _echoes(bare: str, instructions: str, language: Language) -> bool:
 def overlap(text: str, source: str, language: Language) -> float:
     """Return which share of what a summary says stands in its source, in [0, 1].
 
-    English: words of four letters and more, by their first five; Chinese: pairs of characters.
+    English: words of four letters and more that are no plain ones, by their first five; Chinese: pairs of characters.
     """
     said, known = _content(text, language), _content(source, language)
     return sum(part in known for part in said) / len(said) if said else 0.0
@@ -315,4 +315,4 @@ def _content(text: str, language: Language) -> set[str]:
     if language == "zh":
         runs = re.findall(f"[{HAN}]+", text)
         return {run[at : at + 2] for run in runs for at in range(len(run) - 1)}
-    return {word.casefold()[:5] for word in _LATIN.findall(text) if len(word) > 3}
+    return {word.casefold()[:5] for word in _LATIN.findall(text) if len(word) > 3 and not is_plain(word)}

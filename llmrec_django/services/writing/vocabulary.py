@@ -86,6 +86,11 @@ _HAN_RUN = re.compile(f"[{HAN}]+")
 _LATIN = re.compile(r"[A-Za-z]+")
 
 
+def is_plain(word: str) -> bool:
+    """Return whether an English word says nothing of its own."""
+    return word.casefold() in _ENGLISH
+
+
 def unknown_words(text: str, facts: Iterable[str], language: Language) -> list[str]:
     """Return what stands in `text` and is neither a plain word nor one of the facts, in lower case.
 

@@ -136,7 +136,8 @@ CHATTER: Mapping[Language, re.Pattern[str]] = {
     ),
     "zh": _characters(
         "这段文字 该文字 笔记 指令 提示词 证据 事实 语言模型 作为一个AI 作为AI 人工智能助手 抱歉 对不起 无法 以下是 "
-        "好的 当然 理由： 理由: 推荐理由 输出 回答 亲爱的 你好 您好 同学 老师 先生 女士 教授 谢谢 欢迎 我们 我的 本助手 字以内 一句话 引号"
+        "好的 当然 理由： 理由: 推荐理由 输出 回答 亲爱的 你好 您好 "
+        "同学 老师 先生 女士 教授 谢谢 欢迎 我们 我的 本助手 字以内 一句话 引号"
     ),
 }
 """A model that talks about its task, about itself, or to somebody by name."""

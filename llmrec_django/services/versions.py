@@ -42,7 +42,6 @@ def serving_version(tenant: str) -> ModelVersion | None:
         return None
     try:
         scorer_of(active)
-        return active
     except ArtifactError:
         for version in served_before(active):
             try:
@@ -50,11 +49,15 @@ def serving_version(tenant: str) -> ModelVersion | None:
             except ArtifactError:
                 continue
             return version
+    except Exception:  # noqa: BLE001 - a page asks this; using the version meets the same error where it is dealt with
+        return active
     return active
 
 
 def served_before(version: ModelVersion) -> QuerySet[ModelVersion]:
     """Return the versions that served before `version` and still have their files, the last one first."""
+    if version.activated_at is None:
+        return ModelVersion.objects.none()
     return (
         _of(version.tenant)
         .filter(status=ModelVersion.Status.RETIRED, activated_at__lt=version.activated_at)

@@ -5,8 +5,17 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
-from llmrec_django.exceptions import ArtifactError
-from llmrec_django.models import Interaction, ModelVersion, Resource, ResourceVector, VectorSpace
+from llmrec_django.exceptions import ArtifactError, MissingDependency
+from llmrec_django.models import (
+    Experiment,
+    Interaction,
+    ModelVersion,
+    Placement,
+    RecommendationList,
+    Resource,
+    ResourceVector,
+    VectorSpace,
+)
 from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.services import artifacts, scoring, spaces, trained_vectors, training, versions
 from llmrec_django.services import scorer as scorer_module
@@ -344,3 +353,43 @@ class TestDamagedFiles:
             scorer_of(version)
         monkeypatch.setattr(scorer_module, "RETRY_S", 0)
         assert scorer_of(version).n_trained == N
+
+    def unreadable(self, version):
+        (artifacts.root() / version.artifact).unlink()
+        artifacts.discard_unpacked(version)
+        scorer_module.forget()
+
+    @pytest.fixture
+    def arm(self):
+        """An experiment with one arm, which everybody is in."""
+        experiment = Experiment.objects.create(name="e", starts_at=timezone.now() - timezone.timedelta(days=1))
+        Placement.objects.create(name="home", experiment=experiment)
+        return experiment.arms.create(name="all", weight=1)
+
+    def test_an_arm_that_serves_by_the_active_version_goes_back_with_it_and_says_so(self, world, arm):
+        _, learners = world
+        first, second = training.train("default"), training.train("default")
+        self.unreadable(second)
+        result = recommend(learners[0], placement="home", k=3)
+        stored = RecommendationList.objects.get(pk=result.recommendation_id)
+        assert (stored.arm, stored.version) == ("all", first)
+
+    def test_an_arm_never_serves_by_another_version_than_its_own(self, world, arm):
+        _, learners = world
+        first, _second = training.train("default"), training.train("default")
+        arm.version = first
+        arm.save()
+        self.unreadable(first)
+        result = recommend(learners[0], placement="home", k=3)
+        assert {item.source for item in result} == {"content"}
+        assert RecommendationList.objects.get(pk=result.recommendation_id).version is None
+
+    def test_a_package_that_is_missing_leaves_a_list(self, world, monkeypatch):
+        _, learners = world
+        training.train("default")
+
+        def missing(version):
+            raise MissingDependency("onnxruntime")
+
+        monkeypatch.setattr(scorer_module, "scorer_of", missing)
+        assert {item.source for item in recommend(learners[0], k=3)} == {"content"}

@@ -68,7 +68,7 @@ def fetch(version: ModelVersion) -> Path:
     """
     if not version.artifact:
         raise _refusal(version, "It has none.")
-    for place in (root() / "unpacked", Path(tempfile.gettempdir()) / "llmrec_unpacked"):
+    for place in _places():
         folder = place / f"{version.run_id}-{version.digest[:16]}"
         if folder.is_dir():
             return folder
@@ -91,6 +91,11 @@ def fetch(version: ModelVersion) -> Path:
     raise _refusal(version, "No folder to unpack them in can be written.")
 
 
+def _places() -> tuple[Path, ...]:
+    """Return where archives are unpacked: beside them, or where a web server may write if not there."""
+    return root() / "unpacked", Path(tempfile.gettempdir()) / "llmrec_unpacked"
+
+
 def _unpack(version: ModelVersion, folder: Path) -> None:
     try:
         with storage().open(version.artifact) as packed:
@@ -111,8 +116,30 @@ def delete(version: ModelVersion) -> None:
         storage().delete(version.artifact)
     except OSError as exc:
         logger.warning("archive not deleted version=%s cause=%s", version.pk, exc)
-    for folder in (root() / "unpacked").glob(f"{version.run_id}-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    discard_unpacked(version)
+
+
+def discard_unpacked(version: ModelVersion) -> None:
+    """Delete what this machine unpacked of a version; the archive stays."""
+    for place in _places():
+        for folder in place.glob(f"{version.run_id}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def verify(version: ModelVersion) -> None:
+    """Read the archive of a version once through.
+
+    Raises:
+        ArtifactError: it is missing, or is not what was written.
+    """
+    if not version.artifact:
+        raise _refusal(version, "It has none.")
+    try:
+        with storage().open(version.artifact) as packed:
+            if hashlib.file_digest(packed, "sha256").hexdigest() != version.digest:
+                raise _refusal(version, "They are not what training wrote.")
+    except OSError as exc:
+        raise _refusal(version, f"{exc.strerror or exc}.") from exc
 
 
 def delete_run(run_id: str) -> None:

@@ -34,7 +34,7 @@ from llmrec_django.services.reasons.templates import with_reasons
 from llmrec_django.services.results import hydrate, requester
 from llmrec_django.services.scoring import score_learners
 from llmrec_django.services.spaces import active_space, tables_exist
-from llmrec_django.services.versions import active_version
+from llmrec_django.services.versions import serving_version
 from llmrec_django.services.writing.reasons import with_written
 from llmrec_django.types import RecommendationResult
 
@@ -156,12 +156,12 @@ def recommend(
 
 def _version(tenant: str, assignment: Assignment | None) -> ModelVersion | None:
     if assignment is None:
-        return active_version(tenant)
+        return serving_version(tenant)
     if not assignment.is_trained:
         return None
     chosen = assignment.version
     # A version of another tenant knows resources and learners that this one must never meet.
-    return chosen if chosen is not None and chosen.tenant == tenant and chosen.artifact else active_version(tenant)
+    return chosen if chosen is not None and chosen.tenant == tenant and chosen.artifact else serving_version(tenant)
 
 
 def _explored(
@@ -296,7 +296,7 @@ def trained_scores(
     if not learners:
         return {}
     try:
-        version = version or active_version(tenant)
+        version = version or serving_version(tenant)
         return score_learners(version, learners, blend) if version is not None else {}
     except Exception:
         logger.exception("the trained version cannot be used, lists are made without it tenant=%s", tenant)

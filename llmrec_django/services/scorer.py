@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from llmrec_django.services.training.sources import Source
     from llmrec_django.types import Float32Matrix, Float32Vector
 
+logger = logging.getLogger(__name__)
+
 WHOLE_CATALOGUE = 20_000
 """Up to so many resources all are scored for each list; in a larger catalogue candidates are chosen first.
 `python -m benchmarks.serving` measures both."""
@@ -41,6 +44,8 @@ MAX_LATE = 5000
 """So many of them are scored, the newest; the next training takes in all."""
 MAX_NEW = 5000
 """So many new resources compete for the places kept for them, the newest."""
+RETRY_S = 30.0
+"""Seconds until files that could not be read are tried again: checking an archive takes long."""
 KEPT = 4
 """Versions that a process keeps open: those of several tenants, and the one before."""
 
@@ -160,10 +165,30 @@ def _with_texts(
 def scorer_of(version: ModelVersion) -> Scorer:
     """Return the scorer of a version as it was trained, opened once in this process.
 
+    What this machine unpacked is unpacked again if it cannot be read.
+
     Raises:
-        ArtifactError: its files are missing, damaged or of another format.
+        ArtifactError: its files are missing, damaged or of another format. For `RETRY_S` it is not tried again.
     """
-    return _open(str(artifacts.fetch(version)))
+    failed_at, cause = _failed.get(version.run_id, (0.0, None))
+    if cause is not None and time.monotonic() - failed_at < RETRY_S:
+        raise ArtifactError(str(cause))
+    try:
+        folder = str(artifacts.fetch(version))
+        try:
+            scorer = _open(folder)
+        except ArtifactError:
+            artifacts.discard_unpacked(version)
+            scorer = _open(str(artifacts.fetch(version)))
+    except ArtifactError as exc:
+        logger.error("a version cannot be read version=%s cause=%s", version.pk, exc)
+        _failed[version.run_id] = (time.monotonic(), exc)
+        raise
+    _failed.pop(version.run_id, None)
+    return scorer
+
+
+_failed: dict[str, tuple[float, ArtifactError]] = {}
 
 
 def present_scorer_of(version: ModelVersion) -> Scorer:
@@ -211,6 +236,7 @@ def forget() -> None:
     """Close every version in this process; for tests, and after files were replaced."""
     _open.cache_clear()
     _late.clear()
+    _failed.clear()
 
 
 def _look(version: ModelVersion, scorer: Scorer, space: VectorSpace, hashes: Mapping[int, str], now: float) -> _Late:

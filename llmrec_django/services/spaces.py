@@ -107,16 +107,28 @@ def retire(space: VectorSpace) -> None:
 
 
 def purge_retired(*, batch: int = 5000) -> int:
-    """Delete spaces retired long enough ago: the index first, then rows in batches; return how many spaces.
+    """Delete spaces retired long enough ago, and what versions that are gone have left; return how many spaces.
 
     A space stays while a model version needs it that serves or can serve again, by its texts or by what it learned.
     """
     before = timezone.now() - timedelta(days=conf.RETIRED_SPACE_DAYS)
     retired = VectorSpace.objects.filter(status=VectorSpace.Status.RETIRED, retired_at__lt=before)
-    spaces = list(retired.exclude(pk__in=needed_by_versions()))
-    for space in spaces:
+    spaces = {space.pk: space for space in (*retired.exclude(pk__in=needed_by_versions()), *left_over())}
+    for space in spaces.values():
         delete(space, batch=batch)
     return len(spaces)
+
+
+def left_over() -> list[VectorSpace]:
+    """Return the spaces of what model versions learned that no version needs any more, whenever they were made."""
+    learned = VectorSpace.objects.filter(purpose=VectorSpace.Purpose.RELEVANCE)
+    return list(learned.exclude(pk__in=needed_by_versions()).order_by("pk"))
+
+
+def learned_and_serving() -> list[VectorSpace]:
+    """Return the spaces of what the active model versions learned."""
+    serving = VectorSpace.objects.filter(purpose=VectorSpace.Purpose.RELEVANCE, status=VectorSpace.Status.ACTIVE)
+    return list(serving.order_by("pk"))
 
 
 def needed_by_versions() -> set[int]:

@@ -10,7 +10,7 @@ from django.db import DatabaseError, connections, router, transaction
 from django.utils import timezone
 
 from llmrec_django.conf import conf
-from llmrec_django.exceptions import LLMRecError
+from llmrec_django.exceptions import ArtifactError, LLMRecError
 from llmrec_django.models import ModelVersion, ResourceNeighbours, VectorSpace
 from llmrec_django.services import artifacts, spaces, trained_vectors
 
@@ -29,8 +29,35 @@ def active_version(tenant: str) -> ModelVersion | None:
     return serving.select_related("source_space", "relevance_space").defer("metrics", "config", "why").first()
 
 
+def serving_version(tenant: str) -> ModelVersion | None:
+    """Return the version that makes lists: the active one or, while its files cannot be read, the one before.
+
+    Where none can be read it is the active one, and using it says why.
+    """
+    # It reads the training package, which reads this module.
+    from llmrec_django.services.scorer import scorer_of
+
+    active = active_version(tenant)
+    if active is None:
+        return None
+    try:
+        scorer_of(active)
+    except ArtifactError:
+        for version in served_before(active):
+            try:
+                scorer_of(version)
+            except ArtifactError:
+                continue
+            return version
+    except Exception:  # noqa: BLE001 - a page asks this; using the version meets the same error where it is dealt with
+        return active
+    return active
+
+
 def served_before(version: ModelVersion) -> QuerySet[ModelVersion]:
     """Return the versions that served before `version` and still have their files, the last one first."""
+    if version.activated_at is None:
+        return ModelVersion.objects.none()
     return (
         _of(version.tenant)
         .filter(status=ModelVersion.Status.RETIRED, activated_at__lt=version.activated_at)

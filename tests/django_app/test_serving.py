@@ -5,12 +5,22 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
-from llmrec_django.models import Interaction, ModelVersion, Resource, ResourceVector, VectorSpace
+from llmrec_django.exceptions import ArtifactError, MissingDependency
+from llmrec_django.models import (
+    Experiment,
+    Interaction,
+    ModelVersion,
+    Placement,
+    RecommendationList,
+    Resource,
+    ResourceVector,
+    VectorSpace,
+)
 from llmrec_django.retrieval.eligibility import Audience, eligible
+from llmrec_django.services import artifacts, scoring, spaces, trained_vectors, training, versions
 from llmrec_django.services import scorer as scorer_module
-from llmrec_django.services import scoring, spaces, trained_vectors, training, versions
 from llmrec_django.services.reasons import Reason
-from llmrec_django.services.recommend import recommend_batch
+from llmrec_django.services.recommend import recommend, recommend_batch
 from llmrec_django.services.scorer import present_scorer_of, scorer_of
 from tests.django_app.test_training import TOPICS, N, make_activity, make_resources, mixed_sequences
 
@@ -290,3 +300,96 @@ class TestAfterTraining:
         versions.roll_back("default")
         top(learners[:1])
         assert asked == [second.pk, first.pk]
+
+
+class TestDamagedFiles:
+    @pytest.fixture(autouse=True)
+    def _quick(self, settings):
+        settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("transitions", "content", "popularity")}
+
+    def test_what_was_unpacked_is_unpacked_again(self, world):
+        _, learners = world
+        version = training.train("default")
+        before = top(learners[:5])
+        scorer_module.forget()
+        (artifacts.fetch(version) / "version.json").write_text("{")
+        assert top(learners[:5]) == before
+
+    @pytest.mark.parametrize("damage", ["missing", "changed", "cut"])
+    def test_the_version_before_serves_while_an_archive_cannot_be_read(self, world, damage):
+        _, learners = world
+        first, second = training.train("default"), training.train("default")
+        path = artifacts.root() / second.artifact
+        if damage == "missing":
+            path.unlink()
+        else:
+            content = path.read_bytes()
+            path.write_bytes(content[:-100] if damage == "cut" else content[:-1] + b"?")
+        artifacts.discard_unpacked(second)
+        scorer_module.forget()
+        assert versions.active_version("default") == second
+        assert versions.serving_version("default") == first
+        assert {item.source for item in recommend(learners[0], k=3)} == {"trained"}
+
+    def test_without_one_before_lists_are_made_without_training(self, world):
+        _, learners = world
+        version = training.train("default")
+        (artifacts.root() / version.artifact).unlink()
+        artifacts.discard_unpacked(version)
+        scorer_module.forget()
+        assert {item.source for item in recommend(learners[0], k=3)} == {"content"}
+
+    def test_files_that_are_there_again_serve_after_a_while(self, world, monkeypatch):
+        _, learners = world
+        version = training.train("default")
+        path = artifacts.root() / version.artifact
+        away = path.rename(path.with_suffix(".away"))
+        artifacts.discard_unpacked(version)
+        scorer_module.forget()
+        with pytest.raises(ArtifactError):
+            scorer_of(version)
+        away.rename(path)
+        with pytest.raises(ArtifactError):
+            scorer_of(version)
+        monkeypatch.setattr(scorer_module, "RETRY_S", 0)
+        assert scorer_of(version).n_trained == N
+
+    def unreadable(self, version):
+        (artifacts.root() / version.artifact).unlink()
+        artifacts.discard_unpacked(version)
+        scorer_module.forget()
+
+    @pytest.fixture
+    def arm(self):
+        """An experiment with one arm, which everybody is in."""
+        experiment = Experiment.objects.create(name="e", starts_at=timezone.now() - timezone.timedelta(days=1))
+        Placement.objects.create(name="home", experiment=experiment)
+        return experiment.arms.create(name="all", weight=1)
+
+    def test_an_arm_that_serves_by_the_active_version_goes_back_with_it_and_says_so(self, world, arm):
+        _, learners = world
+        first, second = training.train("default"), training.train("default")
+        self.unreadable(second)
+        result = recommend(learners[0], placement="home", k=3)
+        stored = RecommendationList.objects.get(pk=result.recommendation_id)
+        assert (stored.arm, stored.version) == ("all", first)
+
+    def test_an_arm_never_serves_by_another_version_than_its_own(self, world, arm):
+        _, learners = world
+        first, _second = training.train("default"), training.train("default")
+        arm.version = first
+        arm.save()
+        self.unreadable(first)
+        result = recommend(learners[0], placement="home", k=3)
+        assert {item.source for item in result} == {"content"}
+        assert RecommendationList.objects.get(pk=result.recommendation_id).version is None
+
+    def test_a_package_that_is_missing_leaves_a_list(self, world, monkeypatch):
+        _, learners = world
+        training.train("default")
+
+        def missing(version):
+            raise MissingDependency("onnxruntime")
+
+        monkeypatch.setattr(scorer_module, "scorer_of", missing)
+        assert {item.source for item in recommend(learners[0], k=3)} == {"content"}

@@ -323,14 +323,6 @@ class TestServing:
         [(_, ranked)] = recommend_batch([learners[0]], k=N)
         assert {pk for pk, _ in ranked} == {row.pk for row in resources[860:]} - seen
 
-    def test_damaged_files_leave_the_lists_as_without_training(self, world):
-        _, learners = world
-        version = training.train("default")
-        folder = artifacts.fetch(version)
-        scorer_of.__globals__["_open"].cache_clear()
-        (folder / "version.json").write_text("{")
-        assert {item.source for item in recommend(learners[0], k=3)} == {"content"}
-
     def test_an_archive_that_is_not_what_was_written_is_refused(self, world):
         version = training.train("default")
         ModelVersion.objects.filter(pk=version.pk).update(digest="0" * 64)

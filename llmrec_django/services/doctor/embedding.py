@@ -46,7 +46,7 @@ def examine_spaces() -> Iterator[Finding]:
         yield warn("vector spaces", "none serves: lists are popular and newest only", "Run manage.py llmrec_embed.")
     else:
         yield from _active(active)
-    for space in fed:
+    for space in (*fed, *spaces.learned_and_serving()):
         yield from _index(space)
 
 

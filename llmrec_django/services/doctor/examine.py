@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
-from llmrec_django.services.doctor import database, embedding, site, workers
+from llmrec_django.services.doctor import database, embedding, site, trained, workers
 from llmrec_django.services.doctor.findings import Finding, fail
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def examine() -> list[Finding]:
         findings += _safely("vector spaces", embedding.examine_spaces)
         findings += _safely("embeddings", embedding.examine_embeddings)
         findings += _safely("search", embedding.examine_search)
+        findings += _safely("trained version", trained.examine_versions)
         findings += _safely("sources", site.examine_sources)
     findings += _safely("encoder", embedding.examine_encoder)
     findings += _safely("celery", workers.examine_celery)

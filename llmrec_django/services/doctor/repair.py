@@ -8,6 +8,7 @@ from django.db import connections, router
 
 from llmrec_django.models import VectorSpace
 from llmrec_django.services import spaces
+from llmrec_django.services.training import lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,19 +17,35 @@ INDEX_PREFIX = "llmrec_vectors_space_"
 
 
 def repair() -> Iterator[str]:
-    """Rebuild broken indexes, build missing ones and drop those of spaces that are gone; yield what was done.
+    """Put right indexes, and delete what broken-off training runs have left; yield what was done.
+
+    Broken indexes are rebuilt, missing ones built, those of spaces that are gone dropped.
 
     Must run outside a transaction: indexes are built while the site goes on.
     """
     if not spaces.tables_exist():
         return
-    for space in VectorSpace.objects.fed().order_by("pk"):
+    yield from _broken_off_runs()
+    for space in spaces.left_over():
+        spaces.delete(space)
+        yield f"Vectors of a version that is gone deleted: space {space.pk}."
+    for space in (*VectorSpace.objects.fed().order_by("pk"), *spaces.learned_and_serving()):
         state = spaces.index_state(space)
         if spaces.ensure_index(space):
             yield f"Index of space {space.pk} {'rebuilt' if state == 'invalid' else 'built'}."
         elif state == "invalid" and spaces.index_state(space) == "none":
             yield f"Broken index of space {space.pk} dropped; the space is too small to need one."
     yield from _drop_orphans()
+
+
+def _broken_off_runs() -> Iterator[str]:
+    for tenant in sorted({version.tenant for version in lock.broken_off()}):
+        try:
+            with lock.only_run(tenant):
+                for version in lock.clear_broken_off(tenant):
+                    yield f"Version {version.pk} declared failed: its training was broken off."
+        except lock.TrainingBusyError:
+            continue  # somebody has begun to train meanwhile, and clears up first
 
 
 def _drop_orphans() -> Iterator[str]:

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections
 from django.utils import timezone
@@ -24,9 +24,11 @@ from llmrec_django.retrieval.eligibility import nameable
 from llmrec_django.retrieval.sql import candidate_cursor, database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from llmrec_django.retrieval.eligibility import Eligibility
+
+N = TypeVar("N")
 
 RESOURCES = Resource._meta.db_table
 INTERACTIONS = Interaction._meta.db_table
@@ -37,8 +39,9 @@ PREREQUISITES = Prerequisite._meta.db_table
 
 DONE_FROM = 1.0
 """A verb of this weight says that a resource is done: what it unlocks is open."""
-COUNTED = 3000
-"""Learners of each of two resources that are looked at to count those of both: a lower bound is all that is said."""
+COUNTED = 500
+"""Interactions with each of two resources that are looked at to count the learners of both: at least so many, it says.
+That bounds the work for popular ones."""
 COUNTS_KEPT_S = 3600.0
 MOST_COUNTS_KEPT = 100_000
 
@@ -66,6 +69,8 @@ class Facts:
     """Listed resource → what it asks for and the learner has done."""
     ages: dict[int, int] = field(default_factory=dict)
     """Resource → whole days since it was added, where that was asked."""
+    shared: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Pair of resources → learners who chose both, at least, where that was asked."""
 
 
 def read_facts(
@@ -73,7 +78,9 @@ def read_facts(
     listed: Sequence[int],
     own: Iterable[int],
     learner_id: int | None,
+    *,
     aged: Sequence[int] = (),
+    pairs: Iterable[tuple[int, int]] = (),
 ) -> Facts:
     """Read what the tables know, in one query.
 
@@ -83,41 +90,68 @@ def read_facts(
         own: Ids of the learner's resources that would be named.
         learner_id: None for someone unknown.
         aged: Listed resources whose age is asked.
+        pairs: Of resources, whose common learners are asked. Counts are kept in the process for an hour.
     """
     condition, params = nameable(eligibility)
     done = [name for name, verb in conf.VERBS.items() if verb.effect == "positive" and verb.weight >= DONE_FROM]
     mine = list(own)
+    counted, uncounted = _held(_pairs, set(pairs))
+    facts = Facts(shared=counted)
     sql = (
-        "WITH needed AS (SELECT p.resource_id, p.requires_id FROM " + PREREQUISITES + " p "
-        "WHERE p.resource_id = ANY(%s) AND EXISTS (SELECT 1 FROM " + INTERACTIONS + " i "
+        f"WITH needed AS (SELECT p.resource_id, p.requires_id FROM {PREREQUISITES} p "
+        f"WHERE p.resource_id = ANY(%s::bigint[]) AND EXISTS (SELECT 1 FROM {INTERACTIONS} i "
         "WHERE i.learner_id = %s AND i.resource_id = p.requires_id AND i.verb = ANY(%s))) "
-        "SELECT 0 AS fact, id AS a, 0::bigint AS b, key AS text, jsonb_build_array(title, translations, keywords) "
-        f"FROM {RESOURCES} WHERE (id = ANY(%s) OR id IN (SELECT requires_id FROM needed)) AND {condition} "
+        "SELECT 0 AS fact, id AS a, 0::bigint AS b, key AS text, "
+        "jsonb_build_array(title, translations, keywords)::text "
+        # An array, not two conditions: the table is then read by its key.
+        f"FROM {RESOURCES} WHERE id = ANY(ARRAY(SELECT unnest(%s::bigint[]) UNION SELECT requires_id FROM needed)) "
+        f"AND {condition} "
         "UNION ALL SELECT 1, resource_id, requires_id, '', NULL FROM needed "
         f"UNION ALL SELECT 2, l.resource_id, c.id, c.title, NULL FROM {LINKS} l "
         f"JOIN {COMPETENCIES} c ON c.id = l.competency_id "
-        "WHERE l.resource_id = ANY(%s) AND l.relation IN ('teaches', 'assesses') "
-        "UNION ALL SELECT 3, id, extract(epoch FROM now() - created_at)::bigint / 86400, '', NULL "
-        f"FROM {RESOURCES} WHERE id = ANY(%s)"
+        "WHERE l.resource_id = ANY(%s::bigint[]) AND l.relation IN ('teaches', 'assesses')"
     )
-    facts = Facts()
+    values: list[Any] = [_array(listed), learner_id, done, _array(mine), *params, _array([*listed, *mine])]
+    if aged:
+        sql += (
+            " UNION ALL SELECT 3, id, extract(epoch FROM now() - created_at)::bigint / 86400, '', NULL "
+            f"FROM {RESOURCES} WHERE id = ANY(%s::bigint[])"
+        )
+        values.append(_array(aged))
+    if uncounted:
+        chose, chosen = _chose()
+        sql += _COUNT_PAIRS.format(chose=chose)
+        values += [*chosen, *chosen, _array([a for a, _ in uncounted]), _array([b for _, b in uncounted])]
     with connections[database()].cursor() as cursor:
-        cursor.execute(sql, [list(listed), learner_id, done, mine, *params, [*listed, *mine], list(aged)])
+        cursor.execute(sql, values)
         for fact, first, second, text, more in cursor.fetchall():
             if fact == 0:
-                title, translations, keywords = more if isinstance(more, list) else json.loads(more)
+                title, translations, keywords = json.loads(more)
                 facts.titles[first] = Title(first, text, title, translations, keywords)
             elif fact == 1:
                 facts.unlocked_by.setdefault(first, []).append(second)
+            elif fact == 2 and text:
+                facts.competencies.setdefault(first, {})[second] = text
             elif fact == 3:
                 facts.ages[first] = max(0, second)
-            elif text:
-                facts.competencies.setdefault(first, {})[second] = text
+            elif fact == 4:
+                facts.shared[first, second] = int(text)
+    if uncounted:
+        _keep(_pairs, {pair: facts.shared.get(pair, 0) for pair in uncounted}, COUNTS_KEPT_S)
     if eligibility.visible_rows is not None and facts.titles:
         visible = eligibility.visible_rows(list(facts.titles))
         for hidden in set(facts.titles) - visible:
             del facts.titles[hidden]
     return facts
+
+
+_COUNT_PAIRS = (
+    " UNION ALL SELECT 4, p.a, p.b, (SELECT count(*) FROM ("
+    f"(SELECT learner_id FROM {INTERACTIONS} WHERE resource_id = p.a AND {{chose}} LIMIT {COUNTED}) "
+    f"INTERSECT (SELECT learner_id FROM {INTERACTIONS} WHERE resource_id = p.b AND {{chose}} LIMIT {COUNTED})"
+    f") both_chose JOIN {LEARNERS} l ON l.id = both_chose.learner_id AND l.personalise)::text, NULL "
+    "FROM unnest(%s::bigint[], %s::bigint[]) AS p(a, b)"
+)
 
 
 def nameable_ids(eligibility: Eligibility, ids: Sequence[int]) -> set[int]:
@@ -129,39 +163,24 @@ def nameable_ids(eligibility: Eligibility, ids: Sequence[int]) -> set[int]:
     return found if eligibility.visible_rows is None or not found else eligibility.visible_rows(sorted(found))
 
 
-def shared_learners(pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """Return how many learners chose both resources of each pair: at least so many, of `COUNTED` looked at."""
-    sql = (
-        "SELECT p.a, p.b, (SELECT count(*) FROM (SELECT l.id FROM ("
-        f"(SELECT learner_id FROM {INTERACTIONS} WHERE resource_id = p.a AND {{chose}} LIMIT {COUNTED}) "
-        f"INTERSECT (SELECT learner_id FROM {INTERACTIONS} WHERE resource_id = p.b AND {{chose}} LIMIT {COUNTED})"
-        f") both_chose JOIN {LEARNERS} l ON l.id = both_chose.learner_id AND l.personalise) counted) "
-        "FROM unnest(%s::bigint[], %s::bigint[]) AS p(a, b)"
-    )
-
-    def count(missing: list[tuple[int, int]]) -> dict[tuple[int, int], int]:
-        chose, params = _chose()
-        found = _run(sql.format(chose=chose), [*params, *params, [a for a, _ in missing], [b for _, b in missing]])
-        return {(int(a), int(b)): int(n) for a, b, n in found}
-
-    return _kept(_pairs, set(pairs), count, COUNTS_KEPT_S)
-
-
 def recent_learners(ids: Iterable[int]) -> dict[int, int]:
     """Return how many learners chose each resource in the last LLMREC["POPULAR_DAYS"] days."""
+    counted, uncounted = _held(_recent, set(ids))
+    if not uncounted:
+        return counted
+    chose, chosen = _chose()
     sql = (
         f"SELECT i.resource_id, count(DISTINCT i.learner_id) FROM {INTERACTIONS} i JOIN {LEARNERS} l "
         "ON l.id = i.learner_id AND l.personalise "
-        "WHERE i.resource_id = ANY(%s) AND i.occurred_at >= %s AND {chose} GROUP BY i.resource_id"
+        f"WHERE i.resource_id = ANY(%s::bigint[]) AND i.occurred_at >= %s AND {chose} GROUP BY i.resource_id"
     )
-
-    def count(missing: list[int]) -> dict[int, int]:
-        chose, params = _chose()
-        since = timezone.now() - timedelta(days=conf.POPULAR_DAYS)
-        found = {int(pk): int(n) for pk, n in _run(sql.format(chose=chose), [missing, since, *params])}
-        return {pk: found.get(pk, 0) for pk in missing}
-
-    return _kept(_recent, set(ids), count, float(conf.POPULAR_CACHE_S))
+    since = timezone.now() - timedelta(days=conf.POPULAR_DAYS)
+    with candidate_cursor(database()) as cursor:
+        cursor.execute(sql, [_array(uncounted), since, *chosen])
+        found = {int(pk): int(n) for pk, n in cursor.fetchall()}
+    found = {pk: found.get(pk, 0) for pk in uncounted}
+    _keep(_recent, found, float(conf.POPULAR_CACHE_S))
+    return counted | found
 
 
 def forget_counts() -> None:
@@ -176,10 +195,9 @@ def _chose() -> tuple[str, list[Any]]:
     return "verb = ANY(%s) AND NOT (verb = 'rated' AND value < %s)", [positive, conf.RATING_LIKED_FROM]
 
 
-def _run(sql: str, params: list[Any]) -> list[tuple[Any, ...]]:
-    with candidate_cursor(database()) as cursor:
-        cursor.execute(sql, params)
-        return list(cursor.fetchall())
+def _array(ids: Sequence[int]) -> str:
+    """Return ids as PostgreSQL reads an array: quicker than a list for the driver to turn over, one by one."""
+    return "{" + ",".join(map(str, ids)) + "}"
 
 
 # In the process, not in the cache: they are small, read for every list, and no harm when they differ a little.
@@ -187,21 +205,15 @@ _pairs: dict[tuple[int, int], tuple[float, int]] = {}
 _recent: dict[int, tuple[float, int]] = {}
 
 
-def _kept(
-    held: dict[Any, tuple[float, int]], wanted: set[Any], count: Callable[[list[Any]], dict[Any, int]], seconds: float
-) -> dict[Any, int]:
-    """Return counts, of which those that are not held, or too old, are counted now."""
+def _held(kept: dict[N, tuple[float, int]], wanted: set[N]) -> tuple[dict[N, int], list[N]]:
+    """Return the counts that are kept and not too old, and what is to be counted."""
     now = time.monotonic()
-    found = {}
-    for name in wanted:
-        until, n = held.get(name, (0.0, 0))
-        if until > now:
-            found[name] = n
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        counted = count(missing)
-        if len(held) + len(counted) > MOST_COUNTS_KEPT:
-            held.clear()
-        held.update({name: (now + seconds, n) for name, n in counted.items()})
-        found |= counted
-    return found
+    found = {name: kept[name][1] for name in wanted if name in kept and kept[name][0] > now}
+    return found, [name for name in wanted if name not in found]
+
+
+def _keep(kept: dict[N, tuple[float, int]], counted: dict[N, int], seconds: float) -> None:
+    if len(kept) + len(counted) > MOST_COUNTS_KEPT:
+        kept.clear()
+    until = time.monotonic() + seconds
+    kept.update({name: (until, n) for name, n in counted.items()})

@@ -12,7 +12,7 @@ from llmrec_django.conf import conf
 from llmrec_django.engine.phrases import phrases_in, telling_words
 from llmrec_django.exceptions import LLMRecError
 from llmrec_django.retrieval.candidates import resource_vectors
-from llmrec_django.retrieval.facts import Facts, nameable_ids, read_facts, recent_learners, shared_learners
+from llmrec_django.retrieval.facts import Facts, nameable_ids, read_facts, recent_learners
 from llmrec_django.services.influence import Influence, of_content, of_trained
 from llmrec_django.services.levels import nearest_level
 from llmrec_django.types import Evidence, EvidenceResource
@@ -105,7 +105,8 @@ def _influences(items: Sequence[Recommendation], basis: Basis) -> dict[int, Infl
     found: dict[int, Influence] = {}
     trained = [item.resource.pk for item in items if item.source == "trained"]
     if trained and basis.scored is not None:
-        found |= of_trained(*basis.scored.basis(), trained)
+        by = basis.scored.basis()
+        found |= of_trained(by.scorer, by.asked, trained, by.raw)
     content = [item.resource.pk for item in items if item.source == "content"]
     if content and basis.learned is not None and basis.space is not None:
         vectors = resource_vectors(basis.space, content) if basis.vectors is None else basis.vectors
@@ -118,8 +119,6 @@ class _Known:
     """What was asked of the tables for a list."""
 
     facts: Facts
-    shared: dict[tuple[int, int], int]
-    """(own, listed) → learners who chose both."""
     recent: dict[int, int]
     """Listed → learners who chose it lately, where it is there for that."""
     verbs: dict[int, str]
@@ -132,13 +131,13 @@ def _facts(items: Sequence[Recommendation], influences: dict[int, Influence], ba
     learner_id = basis.learner.pk if basis.learner is not None else None
     assert basis.eligibility is not None
     newest = [item.resource.pk for item in items if item.source == "newest"]
-    facts = read_facts(basis.eligibility, listed, sorted(own), learner_id, newest)
     pairs = [
         (mine, pk)
         for pk, influence in influences.items()
         if _is_followed(influence)
         for mine in [own for own, _ in influence.own if own != pk][:1]
     ]
+    facts = read_facts(basis.eligibility, listed, sorted(own), learner_id, aged=newest, pairs=pairs)
     popular = [
         item.resource.pk
         for item in items
@@ -146,7 +145,6 @@ def _facts(items: Sequence[Recommendation], influences: dict[int, Influence], ba
     ]
     return _Known(
         facts,
-        shared_learners(pairs) if pairs else {},
         recent_learners(popular) if popular else {},
         _verbs(basis) if own or facts.unlocked_by else {},
     )
@@ -167,11 +165,11 @@ def _is_popular(influence: Influence) -> bool:
 def _verbs(basis: Basis) -> dict[int, str]:
     """Return the strongest thing that the learner did with each resource."""
     if basis.scored is not None:
-        scorer, asked = basis.scored.basis()
-        log = asked.log
+        by = basis.scored.basis()
+        log = by.asked.log
         order = log.weights.argsort(kind="stable")  # the strongest last
-        ids = scorer.resource_ids[log.resources[order]].tolist()
-        return {pk: scorer.verbs[code] for pk, code in zip(ids, log.verbs[order].tolist(), strict=True)}
+        ids = by.scorer.resource_ids[log.resources[order]].tolist()
+        return {pk: by.scorer.verbs[code] for pk, code in zip(ids, log.verbs[order].tolist(), strict=True)}
     if basis.learned is not None:
         return {deed.resource_id: deed.verb for deed in basis.learned.history}
     return {}
@@ -184,7 +182,7 @@ def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Kn
     # One that is recommended again was in the history too: neither its own reason nor another learner's choice.
     is_again = resource.pk in known.verbs
     own = tuple(
-        _named(facts.titles[pk], known.verbs.get(pk, ""), share, known.shared.get((pk, resource.pk), 0) - is_again)
+        _named(facts.titles[pk], known.verbs.get(pk, ""), share, facts.shared.get((pk, resource.pk), 0) - is_again)
         for pk, share in influence.own
         if pk in facts.titles and pk != resource.pk
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llmrec_django.services.training.sources import Asked
     from llmrec_django.types import Float32Matrix, Float32Vector
 
-LEAST_SAY = 0.03
+LEAST_SAY = 0.05
 """Sources with a smaller share in the weights of the blend are not asked: they decide nothing."""
 MOST_TRIED = 40
 """Own resources left out in turn, the latest."""
@@ -36,11 +36,13 @@ LEAST_SHARE = 0.1
 """Of what all own resources and goals did: with less, one is not named."""
 LEAST_PART = 0.05
 """Of what sets the resource above an average one: where a history does less than that, it is not why."""
-FEW_READINGS, MORE_READINGS = 60, 400
-"""Interactions that the relevance model reads again for one list: so many, and so many more times its say in the
-blend. Each costs about 8 µs."""
-FEW_LISTS, MORE_LISTS = 1, 9
-"""Own resources left out in turn for other models that cost much, alike."""
+LEAST_ASKED_AGAIN = 0.25
+"""A source that costs much and has a smaller say is not asked again: the others tell as well what lifted a resource.
+`python -m benchmarks.faithfulness` measures it."""
+READINGS = 300
+"""Interactions that the relevance model reads again for one list, times its say: each costs about 8 µs."""
+VARIANTS = 10
+"""Own resources left out in turn for other models that cost much, times their say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,16 @@ class Influence:
     """Source → what it added to the score, against an average resource."""
 
 
-def of_trained(scorer: Scorer, asked: Asked, ids: Sequence[int]) -> dict[int, Influence]:
+def of_trained(
+    scorer: Scorer, asked: Asked, ids: Sequence[int], raw: Mapping[str, Float32Vector] | None = None
+) -> dict[int, Influence]:
     """Return what lifted resources that a trained version scored, by resource.
 
     Args:
         scorer: What scored them.
         asked: The one learner, as they were scored.
         ids: The listed resources; those that the scorer does not know are left out.
+        raw: What each source gave the whole catalogue, where that is at hand; float32 [N].
     """
     rows = rows_in(scorer.resource_ids, np.asarray(ids, dtype=np.int64))
     listed = [pk for pk, row in zip(ids, rows, strict=True) if row >= 0]
@@ -71,7 +76,8 @@ def of_trained(scorer: Scorer, asked: Asked, ids: Sequence[int]) -> dict[int, In
     excerpt = Excerpt.of(scorer, rows, asked.log, least_say=LEAST_SAY)
     own = _latest_distinct(asked.liked[0], MOST_TRIED)
     has_goal = asked.profiles is not None and bool(asked.profiles.any())
-    parts = _parts_without_each(excerpt, asked, own, has_goal=has_goal)
+    given = {name: scores[None, rows] for name, scores in (raw or {}).items()}
+    parts = _parts_without_each(excerpt, asked, own, given, has_goal=has_goal)
     effects = sum((occluded(part) for part in parts.values()), np.zeros((len(own) + has_goal, len(rows)), np.float32))
     above = sum((np.maximum(part[0], 0) for part in parts.values()), np.zeros(len(rows), np.float32))
     found = _named(effects, scorer.resource_ids[own], above, has_goal=has_goal)
@@ -131,7 +137,7 @@ def _named(
 
 
 def _parts_without_each(
-    excerpt: Excerpt, asked: Asked, own: NDArray[np.int64], *, has_goal: bool
+    excerpt: Excerpt, asked: Asked, own: NDArray[np.int64], given: Mapping[str, Float32Matrix], *, has_goal: bool
 ) -> dict[str, Float32Matrix]:
     """Return what each source adds for the learner, without each own resource, and last without goals if there are any.
 
@@ -151,8 +157,11 @@ def _parts_without_each(
             parts[name] = excerpt.part(name, excerpt.score(name, every))
     for name in costly:
         chosen = _worth_asking(excerpt, name, asked, own, parts)
-        some = _variants(excerpt, asked, own[chosen], has_goal=has_goal)
-        part = excerpt.part(name, excerpt.score(name, some))
+        if len(chosen) or has_goal or name not in given:
+            some = _variants(excerpt, asked, own[chosen], has_goal=has_goal)
+            part = excerpt.part(name, excerpt.score(name, some))
+        else:
+            part = excerpt.part(name, given[name])
         # Without those that were not asked about, nothing is taken to change.
         result = np.repeat(part[:1], 1 + len(own) + has_goal, axis=0)
         result[1 + chosen] = part[1 : 1 + len(chosen)]
@@ -170,17 +179,19 @@ def _worth_asking(
     listed ones, else those that did most by the other sources, and the latest.
     """
     source, say = excerpt.sources[name], excerpt.say(name)
+    if say < LEAST_ASKED_AGAIN:
+        return np.zeros(0, dtype=np.int64)
     if isinstance(source, RelevanceSource):
         length = max(1, min(len(asked.log), source.scorer.config.max_length))
-        most = int(FEW_READINGS + MORE_READINGS * say) // length
+        most = int(READINGS * say) // length
         near = source.vectors[excerpt.places(own)] @ source.vectors[excerpt.columns].T  # [own, k]
         promise = np.maximum(near, 0).sum(axis=1)
     else:
-        most = int(FEW_LISTS + MORE_LISTS * say)
-        promise = np.zeros(len(own))
+        most = int(VARIANTS * say)
+        promise = np.zeros(len(own), dtype=np.float32)
         for part in parts.values():
             promise += np.maximum(occluded(part)[: len(own)], 0).sum(axis=1)
-    return np.sort(np.argsort(-promise, kind="stable")[: max(1, most)])
+    return np.sort(np.argsort(-promise, kind="stable")[:most])
 
 
 def _variants(excerpt: Excerpt, asked: Asked, own: NDArray[np.int64], *, has_goal: bool) -> Histories:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -75,19 +76,6 @@ def store_list(
         conf.ENABLED == "shadow",
         fallback,
     ]
-    told = [item.evidence.to_dict() if item.evidence is not None else {} for item in items]
-    columns: list[list[Any]] = [
-        [item.rank for item in items],
-        [item.resource.pk for item in items],
-        [item.score for item in items],
-        [item.source for item in items],
-        [item.propensity for item in items],
-        [item.is_exploration for item in items],
-        [_json(evidence.pop("parts", None)) for evidence in told],
-        [_json(evidence) for evidence in told],
-        [str(item.reason) for item in items],
-        [item.reason_source for item in items],
-    ]
     connection = connections[_alias()]
     try:
         savepoint = transaction.atomic(using=_alias()) if connection.in_atomic_block else nullcontext()
@@ -101,7 +89,7 @@ def store_list(
                     # every request. What the host does in its own transaction keeps its promise.
                     quick="" if connection.in_atomic_block else _QUICK,
                 ),
-                [*values, *([learner.pk] if named and learner else []), *columns],
+                [*values, *([learner.pk] if named and learner else []), _rows(items)],
             )
             return bool(cursor.rowcount)
     except DatabaseError:
@@ -117,12 +105,11 @@ _SQL = (
     "FROM {learner} RETURNING id) "
     f"INSERT INTO {ITEMS} (list_id, rank, resource_id, score, source, propensity, is_exploration, components, "
     "evidence, reason, reason_source, dismiss_reason, outcomes) "
-    "SELECT list.id, row.rank, row.resource_id, row.score, row.source, row.propensity, row.explored, "
-    "row.components::jsonb, row.evidence::jsonb, row.reason, "
-    "row.reason_source, '', '{{}}'::jsonb "
-    "FROM list{quick}, unnest(%s::int[], %s::bigint[], %s::float8[], %s::text[], %s::float8[], %s::bool[], "
-    "%s::text[], %s::text[], %s::text[], %s::text[]) "
-    "AS row(rank, resource_id, score, source, propensity, explored, components, evidence, reason, reason_source)"
+    "SELECT list.id, row.rank, row.resource_id, row.score, row.source, row.propensity, row.is_exploration, "
+    "row.components, row.evidence, row.reason, row.reason_source, '', '{{}}'::jsonb FROM list{quick}, "
+    # One JSON text: arrays of texts would be escaped quote by quote.
+    "json_to_recordset(%s::json) AS row(rank int, resource_id bigint, score float8, source text, propensity float8, "
+    "is_exploration bool, components jsonb, evidence jsonb, reason text, reason_source text)"
 )
 
 
@@ -178,9 +165,26 @@ def _alias() -> str:
     return router.db_for_write(RecommendationList)
 
 
-def _json(value: Any) -> str:
+def _rows(items: Sequence[Recommendation]) -> str:
+    rows = []
+    for item in items:
+        evidence = item.evidence.to_dict() if item.evidence is not None else {}
+        row = {
+            "rank": item.rank,
+            "resource_id": item.resource.pk,
+            "score": item.score if math.isfinite(item.score) else 0.0,
+            "source": item.source,
+            "propensity": item.propensity,
+            "is_exploration": item.is_exploration,
+            "components": evidence.pop("parts", {}),
+            "evidence": evidence,
+            "reason": str(item.reason),
+            "reason_source": item.reason_source,
+        }
+        rows.append(row)
     try:
-        return json.dumps(value or {}, ensure_ascii=False, allow_nan=False, default=str)
+        return json.dumps(rows, ensure_ascii=False, allow_nan=False, default=str)
     except ValueError:  # PostgreSQL has no NaN in JSON, and a list is worth more than one of its numbers
         logger.warning("evidence is left out: it holds a number that JSON has not")
-        return "{}"
+        bare = [{**row, "components": {}, "evidence": {}} for row in rows]
+        return json.dumps(bare, ensure_ascii=False, default=str)

@@ -49,6 +49,17 @@ CANDIDATES = 200
 """Resources that each source names, at least, where the catalogue is too large to score all of it."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Basis:
+    """What one learner's scores are made of."""
+
+    scorer: Scorer
+    asked: Asked
+    """The one learner."""
+    raw: Mapping[str, Float32Vector]
+    """Each source's scores of the whole catalogue, where they are at hand; float32 [N]."""
+
+
 class Scored(Protocol):
     """The scores of one learner."""
 
@@ -63,8 +74,8 @@ class Scored(Protocol):
         """Return the `n` best eligible resources as (id, score), best first."""
         ...
 
-    def basis(self) -> tuple[Scorer, Asked]:
-        """Return what scored them, and the one learner as they were asked about."""
+    def basis(self) -> Basis:
+        """Return what they were scored by."""
         ...
 
 
@@ -106,9 +117,10 @@ def score_learners(
     asked = Asked(log, profiles)
     is_known = has_profile | np.array([len(history) > 0 for history in asked.histories])
     if scorer.scores_all:
-        scores = scorer.score(asked)
+        raw = {source.name: source.score(asked) for source in scorer.sources}
+        scores = scorer.mix.combine(raw, asked.log.lengths, scorer.known)
         return {
-            pk: _Whole(scorer.resource_ids, scores[row], scorer.new_ids, scorer, asked, row)
+            pk: _Whole(scorer.resource_ids, scores[row], scorer.new_ids, scorer, asked, row, raw)
             for row, pk in enumerate(ids)
             if is_known[row]
         }
@@ -128,9 +140,11 @@ class _Whole:
     asked: Asked
     row: int
     """Which of the learners that were asked about together."""
+    raw: Mapping[str, Float32Matrix]
 
-    def basis(self) -> tuple[Scorer, Asked]:
-        return self.scorer, _alone(self.asked, self.row)
+    def basis(self) -> Basis:
+        own = {name: scores[self.row] for name, scores in self.raw.items()}
+        return Basis(self.scorer, _alone(self.asked, self.row), own)
 
     def best(
         self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None
@@ -185,8 +199,8 @@ class _Narrowed:
     def new_ids(self) -> NDArray[np.int64]:
         return self.narrowing.scorer.new_ids
 
-    def basis(self) -> tuple[Scorer, Asked]:
-        return self.narrowing.scorer, _alone(self.narrowing.asked, self.row)
+    def basis(self) -> Basis:
+        return Basis(self.narrowing.scorer, _alone(self.narrowing.asked, self.row), {})
 
     def best(
         self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -84,17 +84,99 @@ def recommend(
     Returns:
         Empty while LLMREC["ENABLED"] is False or "shadow", and for a placement that is switched off.
     """
-    if not conf.ENABLED or not tables_exist():
+    list_id = uuid.uuid4()
+    made = make_list(
+        learner,
+        placement=placement,
+        k=k,
+        tenant=tenant,
+        user=user,
+        kinds=kinds,
+        languages=languages,
+        exclude_keys=exclude_keys,
+        lot=list_id,
+    )
+    if made is None:
         return RecommendationResult(placement=placement)
+    is_stored = is_kept(learner) and store_list(
+        list_id,
+        made.items,
+        learner=learner,
+        tenant=made.audience.tenant,
+        placement=placement,
+        k=made.size,
+        version=made.version,
+        assignment=made.assignment,
+        is_personal=made.is_personal,
+        fallback=made.fallback,
+    )
+    if conf.ENABLED == "shadow":
+        logger.info("shadow list placement=%s n=%s", placement, len(made.items))
+        return RecommendationResult(placement=placement)
+    return RecommendationResult(
+        items=made.items,
+        placement=placement,
+        is_personal=made.is_personal,
+        fallback=made.fallback,
+        recommendation_id=list_id if is_stored else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MadeList:
+    """A list and what it was made by; nothing of it is stored."""
+
+    items: tuple[Recommendation, ...]
+    size: int
+    """Places that were asked for."""
+    place: Placement
+    """As the arm of its experiment has it."""
+    audience: Audience
+    basis: Basis
+    assignment: Assignment | None
+    version: ModelVersion | None
+    """Whose scores the learner got; None: made without training."""
+
+    @property
+    def is_personal(self) -> bool:
+        """At least one item was chosen by the learner's own history or profile."""
+        return any(item.source in ("trained", "content", "words") for item in self.items)
+
+    @property
+    def fallback(self) -> str:
+        """The last step of the fallback chain that was needed: "", "popular" or "newest"."""
+        sources = {item.source for item in self.items}
+        return "newest" if "newest" in sources else "popular" if "popular" in sources else ""
+
+
+def make_list(
+    learner: LearnerProfile | None,
+    *,
+    placement: str = "",
+    k: int | None = None,
+    tenant: str | None = None,
+    user: Any = None,
+    kinds: Sequence[str] = (),
+    languages: Sequence[str] | None = None,
+    exclude_keys: Sequence[str] = (),
+    lot: uuid.UUID | None = None,
+) -> MadeList | None:
+    """Make the list that `recommend` gives, with its reasons, and keep nothing of it; None where it gives none.
+
+    Args:
+        lot: Seed of the places that are drawn by lot; None: nothing is drawn.
+    """
+    if not conf.ENABLED or not tables_exist():
+        return None
     tenant = tenant if tenant is not None else (learner.tenant if learner else resolve_tenant())
     place = _placement(tenant, placement)
     if not place.enabled:
-        return RecommendationResult(placement=placement)
+        return None
     assignment = assign(place, learner)
     place = assignment.applied_to(place) if assignment else place
     size = place.size if k is None else k
     if size < 1:
-        return RecommendationResult(placement=placement)
+        return None
     turned_down = dismissals(learner)
     space = active_space()
     audience = Audience(
@@ -112,7 +194,7 @@ def recommend(
     version = _version(tenant, assignment) if learner else None
     blend = assignment.blend if assignment else None
     scored = trained_scores(tenant, [learner], version, blend) if learner and version else {}
-    explored = min(place.explore_places, size)
+    explored = min(place.explore_places, size) if lot is not None else 0
     basis = Basis(learner, audience.level)
     ranked = rank(
         audience,
@@ -122,36 +204,11 @@ def recommend(
         scored=scored,
         basis=basis,
     )
-    list_id = uuid.uuid4()
     items = hydrate(ranked)
-    if explored:
-        items = _explored(items, size, place, list_id)
+    if explored and lot is not None:
+        items = _explored(items, size, place, lot)
     items = with_written(with_reasons(with_evidence(items, basis)), tenant=tenant)
-    sources = {item.source for item in items}
-    is_personal = not {"trained", "content", "words"}.isdisjoint(sources)
-    fallback = "newest" if "newest" in sources else "popular" if "popular" in sources else ""
-    is_stored = is_kept(learner) and store_list(
-        list_id,
-        items,
-        learner=learner,
-        tenant=tenant,
-        placement=placement,
-        k=size,
-        version=version if scored else None,
-        assignment=assignment,
-        is_personal=is_personal,
-        fallback=fallback,
-    )
-    if conf.ENABLED == "shadow":
-        logger.info("shadow list placement=%s n=%s", placement, len(items))
-        return RecommendationResult(placement=placement)
-    return RecommendationResult(
-        items=items,
-        placement=placement,
-        is_personal=is_personal,
-        fallback=fallback,
-        recommendation_id=list_id if is_stored else None,
-    )
+    return MadeList(items, size, place, audience, basis, assignment, version if scored else None)
 
 
 def _version(tenant: str, assignment: Assignment | None) -> ModelVersion | None:

@@ -1,6 +1,6 @@
-"""Are reasons the reasons? What a recommendation loses without what its reason names; and what reasons cost.
+"""Are reasons the reasons? What a recommendation loses without what its reason names.
 
-    DJANGO_SETTINGS_MODULE=… python -m benchmarks.faithfulness [--tenant default] [--learners 500] [--requests 300]
+    DJANGO_SETTINGS_MODULE=… python -m benchmarks.faithfulness [--tenant default] [--learners 500]
 
 Runs on the site's own database, with the version that serves. For resources in lists of learners
 drawn at random it takes the named ones out of the history, ranks the whole catalogue again and notes how many places
@@ -8,16 +8,12 @@ the resource lost; then the same with as many resources of the history that are 
 similar in title or in text. Weights may change with the shorter history, as they would if it had been so: this is
 the rank that the learner would see, not the drop that attribution measures. Intervals are 95 % bootstrap intervals
 over learners.
-
-The second part calls `api.recommend` for learners in turns with and without evidence, reasons and list logging; the
-lists that it logs stay in the tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -37,17 +33,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tenant", default="default")
     parser.add_argument("--learners", type=int, default=500)
-    parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--source", help="look at one source of the version alone, as if it were the whole blend")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     import django
 
     django.setup()
-    if options.learners:
-        faithfulness(options.tenant, options.learners, options.source, options.seed)
-    if options.requests and not options.source:
-        overhead(options.tenant, options.requests, options.seed)
+    faithfulness(options.tenant, options.learners, options.source, options.seed)
 
 
 def faithfulness(tenant: str, n_learners: int, source: str | None, seed: int) -> None:
@@ -184,36 +176,6 @@ class _Texts:
 def _words(title: str) -> set[str]:
     words = re.findall(r"[a-z0-9]+|[\u4e00-\u9fff]+", title.lower())
     return {word[n : n + 2] if word > "\u4dff" else word for word in words for n in range(max(1, len(word) - 1))}
-
-
-def overhead(tenant: str, n_requests: int, seed: int) -> None:
-    from llmrec_django import api
-    from llmrec_django.conf import conf
-    from llmrec_django.models import LearnerProfile
-
-    ways = {
-        "bare": {"EXPLAIN": False, "STORE_LISTS": None},
-        "logged": {"EXPLAIN": False, "STORE_LISTS": "learners"},
-        "logged and explained": {"EXPLAIN": True, "STORE_LISTS": "learners"},
-    }
-    rng = np.random.default_rng(seed)
-    known = LearnerProfile.objects.filter(tenant=tenant, personalise=True)
-    ids = rng.permutation(np.array(known.values_list("pk", flat=True)))[: n_requests + 20]
-    learners = [LearnerProfile.objects.get(pk=int(pk)) for pk in ids]
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for number, learner in enumerate(learners):
-        for name in rng.permutation(list(ways)):
-            conf._cache.update(ways[name])
-            began = time.perf_counter()
-            result = api.recommend(learner, k=K)
-            assert len([str(item.reason) for item in result]) == len(result)
-            if number >= 20:  # the first ones fill caches
-                times[name].append(1000 * (time.perf_counter() - began))
-    conf.reload()
-    p50 = {name: float(np.median(found)) for name, found in times.items()}
-    print(f"\napi.recommend, k = {K}, {len(times['bare'])} learners, p50:")
-    for name, value in p50.items():
-        print(f"{name:24} {value:7.2f} ms {value / p50['bare'] - 1:+8.1%}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import MISSING, dataclass, field, fields
@@ -157,6 +158,8 @@ class Evidence:
 
 
 def _told(value: Any) -> Any:
+    if isinstance(value, str | int | float):
+        return value
     if isinstance(value, tuple):
         return [_told(part) for part in value]
     if isinstance(value, Evidence | EvidenceResource):
@@ -166,13 +169,18 @@ def _told(value: Any) -> Any:
 
 def _told_fields(value: Evidence | EvidenceResource) -> dict[str, Any]:
     """Return evidence as JSON, fields that stand at their defaults left out."""
-    told = {}
-    for part in fields(value):
-        default = part.default_factory() if part.default_factory is not MISSING else part.default
-        held = getattr(value, part.name)
-        if held != default:
-            told[part.name] = _told(held)
-    return told
+    cls: Any = type(value)
+    held = ((name, getattr(value, name), default) for name, default in _defaults(cls))
+    return {name: _told(part) for name, part, default in held if part != default}
+
+
+@functools.cache
+def _defaults(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """Return names and defaults of a dataclass's fields: working them out for each value is what takes the time."""
+    return tuple(
+        (part.name, part.default_factory() if part.default_factory is not MISSING else part.default)
+        for part in fields(cls)
+    )
 
 
 def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import json
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
 from django.db import connections
 from django.utils import timezone
 
@@ -21,14 +22,16 @@ from llmrec_django.models import (
     ResourceCompetency,
 )
 from llmrec_django.retrieval.eligibility import nameable
-from llmrec_django.retrieval.sql import candidate_cursor, database
+from llmrec_django.retrieval.sql import database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
     from llmrec_django.retrieval.eligibility import Eligibility
 
-N = TypeVar("N")
+T = TypeVar("T")
 
 RESOURCES = Resource._meta.db_table
 INTERACTIONS = Interaction._meta.db_table
@@ -40,10 +43,13 @@ PREREQUISITES = Prerequisite._meta.db_table
 DONE_FROM = 1.0
 """A verb of this weight says that a resource is done: what it unlocks is open."""
 COUNTED = 500
-"""Interactions with each of two resources that are looked at to count the learners of both: at least so many, it says.
-That bounds the work for popular ones."""
-COUNTS_KEPT_S = 3600.0
-MOST_COUNTS_KEPT = 100_000
+"""Interactions with one resource that are looked at to count who chose two: at least so many, it says. That bounds
+the work for popular ones."""
+COUNTED_LATELY = 5000
+"""The same for those who chose a resource lately."""
+KEPT_S = 3600.0
+MOST_KEPT = 5000
+"""Resources whose learners a process remembers, 4 kB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class Facts:
     """Resource → whole days since it was added, where that was asked."""
     shared: dict[tuple[int, int], int] = field(default_factory=dict)
     """Pair of resources → learners who chose both, at least, where that was asked."""
+    lately: dict[int, int] = field(default_factory=dict)
+    """Resource → learners who chose it in the last LLMREC["POPULAR_DAYS"] days, at least, where that was asked."""
 
 
 def read_facts(
@@ -80,9 +88,12 @@ def read_facts(
     learner_id: int | None,
     *,
     aged: Sequence[int] = (),
-    pairs: Iterable[tuple[int, int]] = (),
+    pairs: Sequence[tuple[int, int]] = (),
+    popular: Iterable[int] = (),
 ) -> Facts:
     """Read what the tables know, in one query.
+
+    What other learners did is remembered in the process, for an hour and for LLMREC["POPULAR_CACHE_S"].
 
     Args:
         eligibility: What the list's audience may see.
@@ -90,13 +101,15 @@ def read_facts(
         own: Ids of the learner's resources that would be named.
         learner_id: None for someone unknown.
         aged: Listed resources whose age is asked.
-        pairs: Of resources, whose common learners are asked. Counts are kept in the process for an hour.
+        pairs: Of resources, whose common learners are asked.
+        popular: Resources of which it is asked how many chose them lately.
     """
     condition, params = nameable(eligibility)
     done = [name for name, verb in conf.VERBS.items() if verb.effect == "positive" and verb.weight >= DONE_FROM]
     mine = list(own)
-    counted, uncounted = _held(_pairs, set(pairs))
-    facts = Facts(shared=counted)
+    choosers, unread = _choosers.held({pk for pair in pairs for pk in pair})
+    lately, uncounted = _lately.held(set(popular))
+    facts = Facts(lately=lately)
     sql = (
         f"WITH needed AS (SELECT p.resource_id, p.requires_id FROM {PREREQUISITES} p "
         f"WHERE p.resource_id = ANY(%s::bigint[]) AND EXISTS (SELECT 1 FROM {INTERACTIONS} i "
@@ -118,10 +131,13 @@ def read_facts(
             f"FROM {RESOURCES} WHERE id = ANY(%s::bigint[])"
         )
         values.append(_array(aged))
+    chose, chosen = _chose()
+    if unread:
+        sql += _CHOOSERS.format(chose=chose)
+        values += [*chosen, _array(unread)]
     if uncounted:
-        chose, chosen = _chose()
-        sql += _COUNT_PAIRS.format(chose=chose)
-        values += [*chosen, *chosen, _array([a for a, _ in uncounted]), _array([b for _, b in uncounted])]
+        sql += _LATELY.format(chose=chose)
+        values += [timezone.now() - timedelta(days=conf.POPULAR_DAYS), *chosen, _array(uncounted)]
     with connections[database()].cursor() as cursor:
         cursor.execute(sql, values)
         for fact, first, second, text, more in cursor.fetchall():
@@ -135,9 +151,13 @@ def read_facts(
             elif fact == 3:
                 facts.ages[first] = max(0, second)
             elif fact == 4:
-                facts.shared[first, second] = int(text)
-    if uncounted:
-        _keep(_pairs, {pair: facts.shared.get(pair, 0) for pair in uncounted}, COUNTS_KEPT_S)
+                choosers[first] = _ids(text)
+            elif fact == 5:
+                lately[first] = second
+    _choosers.keep({pk: choosers[pk] for pk in unread}, KEPT_S)
+    _lately.keep({pk: lately[pk] for pk in uncounted}, float(conf.POPULAR_CACHE_S))
+    for one, other in pairs:
+        facts.shared[one, other] = len(np.intersect1d(choosers[one], choosers[other], assume_unique=True))
     if eligibility.visible_rows is not None and facts.titles:
         visible = eligibility.visible_rows(list(facts.titles))
         for hidden in set(facts.titles) - visible:
@@ -145,12 +165,18 @@ def read_facts(
     return facts
 
 
-_COUNT_PAIRS = (
-    " UNION ALL SELECT 4, p.a, p.b, (SELECT count(*) FROM ("
-    f"(SELECT learner_id FROM {INTERACTIONS} WHERE resource_id = p.a AND {{chose}} LIMIT {COUNTED}) "
-    f"INTERSECT (SELECT learner_id FROM {INTERACTIONS} WHERE resource_id = p.b AND {{chose}} LIMIT {COUNTED})"
-    f") both_chose JOIN {LEARNERS} l ON l.id = both_chose.learner_id AND l.personalise)::text, NULL "
-    "FROM unnest(%s::bigint[], %s::bigint[]) AS p(a, b)"
+_CHOOSERS = (
+    " UNION ALL SELECT 4, p.id, 0, coalesce((SELECT array_agg(DISTINCT l.id)::text FROM ("
+    # Without an order: two resources are then both read from the oldest rows on, where the same learners stand.
+    f"SELECT learner_id FROM {INTERACTIONS} WHERE resource_id = p.id AND {{chose}} LIMIT {COUNTED}) chose "
+    f"JOIN {LEARNERS} l ON l.id = chose.learner_id AND l.personalise), '{{{{}}}}'), NULL "
+    "FROM unnest(%s::bigint[]) AS p(id)"
+)
+_LATELY = (
+    " UNION ALL SELECT 5, p.id, (SELECT count(DISTINCT l.id) FROM ("
+    f"SELECT learner_id FROM {INTERACTIONS} WHERE resource_id = p.id AND occurred_at >= %s AND {{chose}} "
+    f"LIMIT {COUNTED_LATELY}) chose JOIN {LEARNERS} l ON l.id = chose.learner_id AND l.personalise), '', NULL "
+    "FROM unnest(%s::bigint[]) AS p(id)"
 )
 
 
@@ -163,30 +189,10 @@ def nameable_ids(eligibility: Eligibility, ids: Sequence[int]) -> set[int]:
     return found if eligibility.visible_rows is None or not found else eligibility.visible_rows(sorted(found))
 
 
-def recent_learners(ids: Iterable[int]) -> dict[int, int]:
-    """Return how many learners chose each resource in the last LLMREC["POPULAR_DAYS"] days."""
-    counted, uncounted = _held(_recent, set(ids))
-    if not uncounted:
-        return counted
-    chose, chosen = _chose()
-    sql = (
-        f"SELECT i.resource_id, count(DISTINCT i.learner_id) FROM {INTERACTIONS} i JOIN {LEARNERS} l "
-        "ON l.id = i.learner_id AND l.personalise "
-        f"WHERE i.resource_id = ANY(%s::bigint[]) AND i.occurred_at >= %s AND {chose} GROUP BY i.resource_id"
-    )
-    since = timezone.now() - timedelta(days=conf.POPULAR_DAYS)
-    with candidate_cursor(database()) as cursor:
-        cursor.execute(sql, [_array(uncounted), since, *chosen])
-        found = {int(pk): int(n) for pk, n in cursor.fetchall()}
-    found = {pk: found.get(pk, 0) for pk in uncounted}
-    _keep(_recent, found, float(conf.POPULAR_CACHE_S))
-    return counted | found
-
-
 def forget_counts() -> None:
     """Count anew when asked; for tests."""
-    _pairs.clear()
-    _recent.clear()
+    _choosers.rows.clear()
+    _lately.rows.clear()
 
 
 def _chose() -> tuple[str, list[Any]]:
@@ -200,20 +206,34 @@ def _array(ids: Sequence[int]) -> str:
     return "{" + ",".join(map(str, ids)) + "}"
 
 
-# In the process, not in the cache: they are small, read for every list, and no harm when they differ a little.
-_pairs: dict[tuple[int, int], tuple[float, int]] = {}
-_recent: dict[int, tuple[float, int]] = {}
+def _ids(text: str) -> NDArray[np.int64]:
+    """Read an array of ids as PostgreSQL writes it."""
+    inside = text[1:-1]
+    return np.array(inside.split(","), dtype=np.int64) if inside else np.zeros(0, dtype=np.int64)
 
 
-def _held(kept: dict[N, tuple[float, int]], wanted: set[N]) -> tuple[dict[N, int], list[N]]:
-    """Return the counts that are kept and not too old, and what is to be counted."""
-    now = time.monotonic()
-    found = {name: kept[name][1] for name in wanted if name in kept and kept[name][0] > now}
-    return found, [name for name in wanted if name not in found]
+@dataclass(frozen=True, slots=True)
+class _Memory(Generic[T]):
+    """What is known of resources for a while, in this process.
+
+    Not in the cache: it is small, read for every list, and no harm when processes differ a little.
+    """
+
+    rows: dict[int, tuple[float, T]] = field(default_factory=dict)
+    """Resource → when it is out of date, and what is known."""
+
+    def held(self, wanted: set[int]) -> tuple[dict[int, T], list[int]]:
+        """Return what is known, and the resources of which nothing is."""
+        now = time.monotonic()
+        found = {pk: self.rows[pk][1] for pk in wanted if pk in self.rows and self.rows[pk][0] > now}
+        return found, [pk for pk in wanted if pk not in found]
+
+    def keep(self, read: dict[int, T], seconds: float) -> None:
+        if len(self.rows) + len(read) > MOST_KEPT:
+            self.rows.clear()
+        until = time.monotonic() + seconds
+        self.rows.update({pk: (until, value) for pk, value in read.items()})
 
 
-def _keep(kept: dict[N, tuple[float, int]], counted: dict[N, int], seconds: float) -> None:
-    if len(kept) + len(counted) > MOST_COUNTS_KEPT:
-        kept.clear()
-    until = time.monotonic() + seconds
-    kept.update({name: (until, n) for name, n in counted.items()})
+_choosers: _Memory[NDArray[np.int64]] = _Memory()
+_lately: _Memory[int] = _Memory()

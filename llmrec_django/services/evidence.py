@@ -12,7 +12,7 @@ from llmrec_django.conf import conf
 from llmrec_django.engine.phrases import phrases_in, telling_words
 from llmrec_django.exceptions import LLMRecError
 from llmrec_django.retrieval.candidates import resource_vectors
-from llmrec_django.retrieval.facts import Facts, nameable_ids, read_facts, recent_learners
+from llmrec_django.retrieval.facts import Facts, nameable_ids, read_facts
 from llmrec_django.services.influence import Influence, of_content, of_trained
 from llmrec_django.services.levels import nearest_level
 from llmrec_django.types import Evidence, EvidenceResource
@@ -119,8 +119,6 @@ class _Known:
     """What was asked of the tables for a list."""
 
     facts: Facts
-    recent: dict[int, int]
-    """Listed → learners who chose it lately, where it is there for that."""
     verbs: dict[int, str]
     """Own → the strongest thing the learner did with it."""
 
@@ -137,17 +135,13 @@ def _facts(items: Sequence[Recommendation], influences: dict[int, Influence], ba
         if _is_followed(influence)
         for mine in [own for own, _ in influence.own if own != pk][:1]
     ]
-    facts = read_facts(basis.eligibility, listed, sorted(own), learner_id, aged=newest, pairs=pairs)
     popular = [
         item.resource.pk
         for item in items
         if item.source == "popular" or _is_popular(influences.get(item.resource.pk, Influence()))
     ]
-    return _Known(
-        facts,
-        recent_learners(popular) if popular else {},
-        _verbs(basis) if own or facts.unlocked_by else {},
-    )
+    facts = read_facts(basis.eligibility, listed, sorted(own), learner_id, aged=newest, pairs=pairs, popular=popular)
+    return _Known(facts, _verbs(basis) if own or facts.unlocked_by else {})
 
 
 def _is_followed(influence: Influence) -> bool:
@@ -189,6 +183,7 @@ def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Kn
     unlocked = facts.unlocked_by.get(resource.pk, ())
     text = learner.text if learner is not None and learner.personalise else ""
     minutes = learner.minutes_per_week if learner is not None else None
+    chosen_lately = round_down(facts.lately.get(resource.pk, 0), int(conf.EXPLAIN_MIN_LEARNERS))
     fits = bool(minutes and resource.duration_minutes and resource.duration_minutes <= minutes)
     return Evidence(
         resource=EvidenceResource(resource.pk, resource.key, resource.title, _titles(resource.translations)),
@@ -203,8 +198,8 @@ def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Kn
         unlocked_by=tuple(
             _named(facts.titles[pk], known.verbs.get(pk, ""), 0.0, 0) for pk in unlocked if pk in facts.titles
         )[:MOST_WORDS],
-        popular=round_down(known.recent.get(resource.pk, 0), int(conf.EXPLAIN_MIN_LEARNERS)),
-        popular_days=int(conf.POPULAR_DAYS) if known.recent.get(resource.pk, 0) >= conf.EXPLAIN_MIN_LEARNERS else 0,
+        popular=chosen_lately,
+        popular_days=int(conf.POPULAR_DAYS) if chosen_lately else 0,
         level=resource.level if basis.level is not None and resource.level == nearest_level(basis.level) else "",
         minutes=resource.duration_minutes if fits else 0,
         minutes_per_week=minutes if fits and minutes else 0,

@@ -212,35 +212,38 @@ def nearest_of_all(space: VectorSpace, target: Float32Vector, n: int) -> list[in
         return [int(pk) for (pk,) in cursor.fetchall()]
 
 
-def latest_interactions(learner_ids: Sequence[int], verbs: Sequence[str], n: int) -> list[tuple[Any, ...]]:
-    """Return the last `n` interactions of each learner with a resource.
+def known_of_learners(
+    learner_ids: Sequence[int], verbs: Sequence[str], n: int, space: VectorSpace | None
+) -> tuple[list[tuple[Any, ...]], dict[int, Float32Vector]]:
+    """Return the last `n` interactions of each learner with a resource, and their goals and interests; one query.
+
+    Args:
+        space: Where goals and interests are looked up; None: nowhere.
 
     Returns:
-        (learner id, resource id, index into `verbs`, value or None, seconds), oldest first for each learner.
+        (learner id, resource id, index into `verbs`, value or None, seconds), oldest first for each learner; and the
+        vectors of present goals and interests by learner id, those without left out.
     """
     sql = (
         "SELECT l.id, i.resource_id, array_position(%s::text[], i.verb::text) - 1, i.value, "
-        "extract(epoch FROM i.occurred_at)::float8 FROM unnest(%s::bigint[]) AS l(id), LATERAL ("
+        "extract(epoch FROM i.occurred_at)::float8, i.id, NULL::bytea FROM unnest(%s::bigint[]) AS l(id), LATERAL ("
         f"SELECT * FROM {INTERACTIONS} WHERE learner_id = l.id AND resource_id IS NOT NULL AND verb = ANY(%s) "
-        "ORDER BY occurred_at DESC, id DESC LIMIT %s) i ORDER BY l.id, i.occurred_at, i.id"
+        "ORDER BY occurred_at DESC, id DESC LIMIT %s) i "
     )
-    with candidate_cursor(database()) as cursor:
-        cursor.execute(sql, [list(verbs), list(learner_ids), list(verbs), n])
-        return list(cursor.fetchall())
-
-
-def profile_vectors(space: VectorSpace, learner_ids: Sequence[int]) -> dict[int, Float32Vector]:
-    """Return the vectors of learners' present goals and interests, by learner id; those without are left out."""
-    if not learner_ids:
-        return {}
-    sql = (
-        f"SELECT p.learner_id, vector_send(p.vector) FROM {PROFILE_VECTORS} p JOIN {LEARNERS} l "
-        f"ON l.id = p.learner_id AND l.content_hash = p.content_hash "
-        f"WHERE p.space_id = {int(space.pk)} AND p.learner_id = ANY(%s)"
-    )
-    with candidate_cursor(database()) as cursor:
-        cursor.execute(sql, [list(learner_ids)])
-        return _by_id(cursor.fetchall())
+    params: list[Any] = [list(verbs), list(learner_ids), list(verbs), n]
+    if space is not None:
+        sql += (
+            "UNION ALL SELECT p.learner_id, NULL, NULL, NULL, NULL, NULL, vector_send(p.vector) "
+            f"FROM {PROFILE_VECTORS} p JOIN {LEARNERS} l ON l.id = p.learner_id AND l.content_hash = p.content_hash "
+            f"WHERE p.space_id = {int(space.pk)} AND p.learner_id = ANY(%s) "
+        )
+        params.append(list(learner_ids))
+    # Without a time limit: it reads so many rows of an index, and no more.
+    with connections[database()].cursor() as cursor:
+        cursor.execute(sql + "ORDER BY 1, 5, 6", params)
+        rows = cursor.fetchall()
+    found = [row[:5] for row in rows if row[6] is None]
+    return found, _by_id([(row[0], row[6]) for row in rows if row[6] is not None])
 
 
 def newest(eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
@@ -267,6 +270,30 @@ def resource_vectors(space: VectorSpace, resource_ids: Sequence[int]) -> dict[in
         )
         rows = cursor.fetchall()
     return _by_id(rows)
+
+
+def levels_and_vectors(
+    resource_ids: Sequence[int], space: VectorSpace | None
+) -> tuple[dict[int, str], dict[int, Float32Vector]]:
+    """Return levels of resources and, in one query with them, their vectors in a space; both by id.
+
+    Args:
+        space: None: no vectors are read.
+
+    Returns:
+        Resources without a level, or without a vector, are left out of that part.
+    """
+    if not len(resource_ids):
+        return {}, {}
+    vector = "NULL::bytea" if space is None else "vector_send(v.vector)"
+    joined = f" LEFT JOIN {VECTORS} v ON v.space_id = {int(space.pk)} AND v.resource_id = r.id" if space else ""
+    with connections[database()].cursor() as cursor:
+        cursor.execute(
+            f"SELECT r.id, r.level, {vector} FROM {RESOURCES} r{joined} WHERE r.id = ANY(%s)", [list(resource_ids)]
+        )
+        rows = cursor.fetchall()
+    levels = {int(pk): level for pk, level, _ in rows if level}
+    return levels, _by_id([(pk, value) for pk, _, value in rows if value is not None])
 
 
 def profile_vector(space: VectorSpace, learner: LearnerProfile) -> Float32Vector | None:

@@ -6,7 +6,7 @@ import functools
 import logging
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connections, transaction
 from django.db.models import CharField, Exists, OuterRef, Q
 from django.db.models.functions import Cast, Now
-from django.utils import timezone
 
 from llmrec_django.conf import conf
 from llmrec_django.models import Interaction, LearnerProfile, Placement, Resource, ResourceScreening
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EVERYTHING_TOUCHED = Placement.Seen.HIDE
+ANYBODY = -1
+"""Stands for a learner in what is compiled for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,13 @@ def eligible(audience: Audience) -> Eligibility:
     if audience.dismissed_ids and audience.space is not None and conf.DISMISS_SIMILAR_FROM is not None:
         check_rows = _both(check_rows, unlike(audience.space, audience.dismissed_ids))
     try:
-        sql, params = eligible_resources(audience).order_by().values("pk").query.get_compiler(using).as_sql()
+        sql, params = _asked_for(audience, using)
     except EmptyResultSet:
         return Eligibility("", ())
+    if audience.learner is not None and audience.learner.pk:
+        seen, seen_params = _seen_by_anybody(using, audience.seen, tuple(conf.VERBS.items()))
+        sql += seen
+        params += tuple(audience.learner.pk if value == ANYBODY else value for value in seen_params)
     # Joined as text: resolving the host's querysets inside ours costs as much as the rest of the query together.
     return Eligibility(
         f"{sql} AND ({visible})",
@@ -123,6 +128,47 @@ def _public(using: str, unscreened: str, screen: str) -> tuple[str, tuple[Any, .
     return sql, tuple(params)
 
 
+def _asked_for(audience: Audience, using: str) -> tuple[str, tuple[Any, ...]]:
+    """Compile what does not depend on who asks; what whole pages ask for alike is compiled once.
+
+    Raises:
+        EmptyResultSet: nothing passes.
+    """
+    plain = replace(audience, user=None, learner=None, space=None, dismissed_ids=(), level=None)
+    if audience.exclude_ids or audience.exclude_keys or audience.among_ids is not None:
+        return _compiled(plain, using)
+    plain = replace(
+        plain, kinds=tuple(audience.kinds), languages=tuple(audience.languages), exclude_ids=(), exclude_keys=()
+    )
+    return _compiled_once(plain, using, conf.SCREEN["UNSCREENED"], screen_id())
+
+
+def _compiled(audience: Audience, using: str) -> tuple[str, tuple[Any, ...]]:
+    sql, params = eligible_resources(audience).order_by().values("pk").query.get_compiler(using).as_sql()
+    return sql, tuple(params)
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled_once(audience: Audience, using: str, unscreened: str, screen: str) -> tuple[str, tuple[Any, ...]]:
+    """The arguments are what it depends on."""
+    return _compiled(audience, using)
+
+
+@functools.lru_cache(maxsize=16)
+def _seen_by_anybody(using: str, policy: str, verbs: Any) -> tuple[str, tuple[Any, ...]]:
+    """Compile the condition that leaves out what a learner has seen, with `ANYBODY` in the place of the learner.
+
+    The arguments are what it depends on.
+    """
+    seen = _seen(LearnerProfile(pk=ANYBODY), policy).values("resource")
+    try:
+        sql, params = seen.order_by().query.get_compiler(using).as_sql()
+    except EmptyResultSet:
+        return "", ()
+    # NOT IN, not NOT EXISTS: it is read once into a hash whatever the planner believes about the tables.
+    return f' AND "{Resource._meta.db_table}"."id" NOT IN ({sql})', tuple(params)
+
+
 def _both(
     first: Callable[[Sequence[int]], set[int]] | None, second: Callable[[Sequence[int]], set[int]]
 ) -> Callable[[Sequence[int]], set[int]]:
@@ -131,7 +177,7 @@ def _both(
 
 def eligible_resources(audience: Audience) -> QuerySet[Resource]:
     """Return the resources that pass everything but the host's own `visible_to`."""
-    queryset = _screened(Resource.objects.in_tenant(audience.tenant).available(timezone.now()))
+    queryset = _screened(Resource.objects.in_tenant(audience.tenant).available(Now()))
     if audience.kinds:
         queryset = queryset.filter(kind__in=list(audience.kinds))
     if audience.languages:
@@ -169,7 +215,6 @@ def _seen(learner: LearnerProfile, policy: str) -> QuerySet[Interaction]:
     touched = Interaction.objects.filter(learner=learner, resource__isnull=False)
     if policy == EVERYTHING_TOUCHED:
         return touched.exclude(verb=RESTORED)
-    now = timezone.now()
     by_days: dict[float, list[str]] = {}
     for name, verb in conf.VERBS.items():
         if verb.seen_days is not None and (policy != Placement.Seen.SHOW or name in DISMISSING):
@@ -178,7 +223,7 @@ def _seen(learner: LearnerProfile, policy: str) -> QuerySet[Interaction]:
     for days, verbs in by_days.items():
         condition = Q(verb__in=verbs)
         if days != math.inf:
-            condition &= Q(occurred_at__gt=now - timedelta(days=days))
+            condition &= Q(occurred_at__gt=Now() - timedelta(days=days))
         hides |= condition
     return touched.filter(hides)
 

@@ -42,14 +42,14 @@ PREREQUISITES = Prerequisite._meta.db_table
 
 DONE_FROM = 1.0
 """A verb of this weight says that a resource is done: what it unlocks is open."""
-COUNTED = 500
+COUNTED = 200
 """Interactions with one resource that are looked at to count who chose two: at least so many, it says. That bounds
 the work for popular ones."""
 COUNTED_LATELY = 5000
 """The same for those who chose a resource lately."""
 KEPT_S = 3600.0
-MOST_KEPT = 5000
-"""Resources whose learners a process remembers, 4 kB each."""
+MOST_KEPT = 10_000
+"""Resources whose learners a process remembers, up to 1.6 kB each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from llmrec_django.conf import conf
 from llmrec_django.models import Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from django.db.models import Model
 
@@ -92,24 +92,57 @@ _inside: WeakSet[Any] = WeakSet()
 """Connections, each of one thread, that are inside a `candidate_cursor`."""
 
 
-def load_rows(model: type[M], fields: Sequence[str], where: str, params: Sequence[Any]) -> list[M]:
-    """Return instances with the given fields, others deferred, at half a queryset's cost: every request pays it."""
+def load_rows(
+    model: type[M],
+    fields: Sequence[str],
+    where: str,
+    params: Sequence[Any],
+    related: Mapping[str, Sequence[str]] | None = None,
+) -> list[M]:
+    """Return instances with the given fields, others deferred, at half a queryset's cost: every request pays it.
+
+    Args:
+        where: A condition; the model's table is called `t` in it.
+        related: Foreign key of the model → fields of the row it points to, which comes along.
+    """
     using = database()
     connection = connections[using]
-    columns = [column for column in model._meta.concrete_fields if column.name in fields]
-    names = [column.attname for column in columns]
-    converted = [
-        (place, column.from_db_value) for place, column in enumerate(columns) if hasattr(column, "from_db_value")
-    ]
-    selected = ", ".join(f'"{column.column}"' for column in columns)
+    parts: list[tuple[str, Any, list[Any]]] = [("t", model, _columns(model, fields))]
+    tables = f'"{model._meta.db_table}" t'
+    for place, (name, wanted) in enumerate((related or {}).items()):
+        key: Any = model._meta.get_field(name)
+        other = key.related_model
+        parts.append((f"t{place}", other, _columns(other, wanted)))
+        tables += f' LEFT JOIN "{other._meta.db_table}" t{place} ON t{place}.id = t."{key.column}"'
+    selected = ", ".join(f'{table}."{column.column}"' for table, _, columns in parts for column in columns)
+    found = []
     with connection.cursor() as cursor:
-        cursor.execute(f'SELECT {selected} FROM "{model._meta.db_table}" WHERE {where}', params)
-        found = []
-        for values in map(list, cursor.fetchall()):
-            for place, convert in converted:
-                values[place] = convert(values[place], None, connection)
-            found.append(model.from_db(using, names, values))
+        cursor.execute(f"SELECT {selected} FROM {tables} WHERE {where}", params)
+        for values in cursor.fetchall():
+            begin, rows = 0, []
+            for _, of, columns in parts:
+                own = values[begin : begin + len(columns)]
+                begin += len(columns)
+                rows.append(_instance(of, columns, own, connection) if own[0] is not None else None)
+            row = rows[0]
+            assert row is not None
+            for name, other in zip(related or (), rows[1:], strict=True):
+                setattr(row, name, other)
+            found.append(row)
     return found
+
+
+def _columns(model: type[Model], fields: Sequence[str]) -> list[Any]:
+    """Return the columns of the fields, the primary key, by which a missing row is known, first."""
+    return [column for column in model._meta.concrete_fields if column.name in fields]
+
+
+def _instance(model: type[Any], columns: list[Any], values: Sequence[Any], connection: Any) -> Any:
+    read = [
+        column.from_db_value(value, None, connection) if hasattr(column, "from_db_value") else value
+        for column, value in zip(columns, values, strict=True)
+    ]
+    return model.from_db(connection.alias, [column.attname for column in columns], read)
 
 
 def vector_literal(vector: Float32Vector) -> str:

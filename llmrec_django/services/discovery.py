@@ -52,7 +52,7 @@ def with_new(
     missing = places - len(there.intersection(new.tolist()))
     if missing <= 0:
         return ranked
-    best = scored.best(eligibility, places, among_ids=new)
+    best = scored.best_new(eligibility, places)
     added = [row for row in best if row[0] not in there][:missing]
     kept = set(new.tolist())
     free = n - len(ranked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, singledispatch
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,12 +10,11 @@ import numpy as np
 
 from llmrec_django.engine.cf.content import unit_rows
 from llmrec_django.engine.evaluation.segments import history_segments
-from llmrec_django.engine.interactions import stack_histories
+from llmrec_django.engine.ranking.attribution import without_each
 from llmrec_django.services.training.borrowed import BorrowedSource
 from llmrec_django.services.training.dataset import rows_in
 from llmrec_django.services.training.relevance import RelevanceSource
 from llmrec_django.services.training.sources import (
-    Asked,
     ContentSource,
     HistorySource,
     NeighbourSource,
@@ -31,53 +30,88 @@ if TYPE_CHECKING:
     from llmrec_django.engine.interactions import InteractionLog
     from llmrec_django.engine.ranking.blend import Blend
     from llmrec_django.services.scorer import Scorer
+    from llmrec_django.services.training.sources import Asked
     from llmrec_django.types import Float32Matrix
-
-    _LaidOut = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]
-    """Resources of several histories, the history of each, and how many steps before its end it stands."""
 
 
 LOOKED_UP = 50_000
 """Up to so many resources a table of all of them is quicker than a search for each."""
 
 
-class Histories:
-    """One learner's history in several variants, whose resources are rows of an excerpt."""
+@dataclass(frozen=True, eq=False)
+class Variants:
+    """One learner as they are, without each of some resources, and, where they have goals, without those.
 
-    def __init__(self, log: InteractionLog, profiles: Float32Matrix | None = None) -> None:
-        self.asked = Asked(log, profiles)
-        self._recent: dict[tuple[float, int, int], Float32Matrix] = {}
+    All resources are places in `Excerpt.met`.
+    """
+
+    log: InteractionLog
+    """Of the one learner."""
+    choices: NDArray[np.int32]
+    """What they took up, oldest first, as `Asked.histories`."""
+    liked: NDArray[np.int32]
+    """The same without what disappointed, as `Asked.liked`."""
+    left_out: NDArray[np.int64]
+    """[m]"""
+    profile: Float32Matrix | None
+    """Of goals and interests; float32 [1, V]."""
+    without_goal: bool = False
+    """The last variant is the learner without goals."""
+    _weights: dict[tuple[bool, float, int, int], Float32Matrix] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return 1 + len(self.left_out) + self.without_goal
+
+    def only(self, chosen: NDArray[np.integer]) -> Variants:
+        """Leave out no more than some of the resources; places in `left_out`."""
+        return replace(self, left_out=self.left_out[chosen], _weights={})
 
     @cached_property
-    def _laid_out(self) -> _LaidOut:
-        return _laid_out(self.asked.histories)
+    def profiles(self) -> Float32Matrix | None:
+        """Of each variant; float32 [B, V]."""
+        if self.profile is None:
+            return None
+        profiles = np.repeat(self.profile, len(self), axis=0)
+        if self.without_goal:
+            profiles[-1] = 0
+        return profiles
 
-    def recent(self, n: int, decay: float, max_history: int) -> Float32Matrix:
-        """Weigh the latest of the first `n` resources as `NeighbourSource` does; float32 [B, n]."""
-        key = (decay, max_history, n)
-        if key not in self._recent:
-            laid_out = self._laid_out
-            if len(laid_out[0]) and laid_out[0].max() >= n:  # those that came after training take up no step
-                laid_out = _laid_out([history[history < n] for history in self.asked.histories])
-            self._recent[key] = self._weighed(laid_out, n, decay, max_history)
-        return self._recent[key]
+    @cached_property
+    def logs(self) -> InteractionLog:
+        """Row b is variant b."""
+        return without_each(self.log, self.left_out, copies=int(self.without_goal))
 
-    def recently_liked(self, n: int, decay: float, max_history: int) -> Float32Matrix:
-        """Weigh the latest resources as `ContentSource` does; float32 [B, n]."""
-        return self._weighed(_laid_out(self.asked.liked), n, decay, max_history)
+    def kept(self, history: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Say what each variant has of a history; bool [B, L]."""
+        kept = np.ones((len(self), len(history)), dtype=bool)
+        kept[1 : 1 + len(self.left_out)] = history != self.left_out[:, None]
+        if len(np.unique(history)) < len(history):
+            # What now follows on itself was one step of the history, as `without_pings` has it.
+            for row in kept:
+                at = np.flatnonzero(row)
+                row[at[:-1][history[at[:-1]] == history[at[1:]]]] = False
+        return kept
 
-    def _weighed(self, laid_out: _LaidOut, n: int, decay: float, max_history: int) -> Float32Matrix:
-        resources, rows, steps = laid_out
-        weights = np.where(steps < max_history, np.power(decay, steps), 0.0)
-        counted = np.bincount(rows * n + resources, weights, minlength=self.asked.log.n_learners * n)
-        return counted.reshape(-1, n).astype(np.float32)
+    def recent(self, *, liked: bool, decay: float, max_history: int, known: NDArray[np.bool_] | None = None) -> Any:
+        """Weigh the latest steps of each variant: decay^d, d = 0 the latest, no more than `max_history` of them.
 
+        Args:
+            liked: Of what was liked; else of what was taken up.
+            known: Which resources take up a step; [met]. None: all.
 
-def _laid_out(histories: list[NDArray[np.int32]]) -> _LaidOut:
-    resources, offsets = stack_histories(histories)
-    lengths = np.diff(offsets)
-    rows = np.repeat(np.arange(len(histories)), lengths)
-    return resources, rows, np.repeat(offsets[1:], lengths) - 1 - np.arange(len(resources))
+        Returns:
+            The steps, places in `Excerpt.met` [L], and their weights, float32 [B, L].
+        """
+        history = self.liked if liked else self.choices
+        if known is not None and not known[history].all():
+            history = history[known[history]]
+        key = (liked, decay, max_history, len(history))
+        if key not in self._weights:
+            kept = self.kept(history)
+            steps = np.cumsum(kept[:, ::-1], axis=1)[:, ::-1] - 1
+            weights = np.where(kept & (steps < max_history), np.power(decay, steps), 0.0)
+            self._weights[key] = weights.astype(np.float32)
+        return history, self._weights[key]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,11 +119,13 @@ class Excerpt:
     """Some resources, those that one learner met, and what their scores are made of."""
 
     kept: NDArray[np.int64]
-    """Rows of the whole scorer, increasing."""
+    """Rows of the whole scorer that are scored, increasing: those that were asked for, and who lends to them."""
     columns: NDArray[np.int64]
     """Where the resources that were asked for stand among `kept`."""
+    met: NDArray[np.int64]
+    """Rows of the whole scorer that the learner met, increasing."""
     known: NDArray[np.bool_]
-    """Which of them somebody had chosen when the version was trained; [k]."""
+    """Which of those that were asked for somebody had chosen when the version was trained; [k]."""
     sources: Mapping[str, Any]
     """By name; those without a say are left out."""
     blends: tuple[Blend, Blend]
@@ -116,25 +152,26 @@ class Excerpt:
         named = {source.name: source for source in scorer.sources}
         heard = {name: source for name, source in named.items() if _say(judging, name, segment) > least_say}
         lenders = [_lenders(source, wanted) for source in heard.values() if isinstance(source, BorrowedSource)]
-        kept = np.unique(np.concatenate([wanted, met, *lenders]))
+        kept = np.unique(np.concatenate([wanted, *lenders]))
         few = _Kept.of(kept, met, len(scorer.resource_ids))
         sources = {name: _cut(source, few) for name, source in heard.items()}
-        return cls(kept, np.searchsorted(kept, wanted), known, sources, blends, segment)
+        return cls(kept, np.searchsorted(kept, wanted), met, known, sources, blends, segment)
 
-    def histories(self, log: InteractionLog, profiles: Float32Matrix | None = None) -> Histories:
-        """Take over variants of the learner whose resources are rows of the whole scorer."""
-        return Histories(replace(log, resources=self.places(log.resources), n_resources=len(self.kept)), profiles)
+    def variants(self, asked: Asked, left_out: NDArray[np.integer], *, without_goal: bool = False) -> Variants:
+        """Take over the learner; resources are rows of the whole scorer."""
+        log = replace(asked.log, resources=self.places(asked.log.resources), n_resources=len(self.met))
+        choices, liked = self.places(asked.histories[0]), self.places(asked.liked[0])
+        without = self.places(left_out).astype(np.int64)
+        return Variants(log, choices, liked, without, asked.profiles, without_goal)
 
     def places(self, rows: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Return where rows of the whole scorer stand among `kept`, to which they must belong."""
-        return np.searchsorted(self.kept, rows).astype(np.int32)
+        """Return where rows of the whole scorer stand among `met`, to which they must belong."""
+        return np.searchsorted(self.met, rows).astype(np.int32)
 
-    def score(self, source: str, histories: Histories) -> Float32Matrix:
+    def score(self, source: str, variants: Variants) -> Float32Matrix:
         """Return a source's scores of the resources that were asked for; float32 [B, k]."""
-        held = self.sources[source]
-        if isinstance(held, _Table | _Lent | _Mean | Costly):
-            return held.score_variants(histories)[:, self.columns]
-        return np.asarray(held.score(histories.asked)[:, self.columns])
+        scores: Float32Matrix = self.sources[source].score_variants(variants)[:, self.columns]
+        return scores
 
     def part(self, source: str, scores: Float32Matrix) -> Float32Matrix:
         """Return what scores of a source add to the blend, against an average resource; float32 [B, k]."""
@@ -165,7 +202,7 @@ def _say(blends: list[Blend], source: str, segment: int) -> float:
 class ScoresVariants(Protocol):
     """What stands in for a source of many resources."""
 
-    def score_variants(self, histories: Histories) -> Float32Matrix:
+    def score_variants(self, variants: Variants) -> Float32Matrix:
         """Return float32 [B, kept]; NaN for "cannot say"."""
         ...
 
@@ -175,18 +212,19 @@ class _Table:
     """A `NeighbourSource`, as a matrix."""
 
     matrix: Float32Matrix
-    """What each resource of a history says of each one; float32 [n, n]."""
+    """What each resource that the learner met says of each one kept; float32 [met, kept]."""
+    trained: NDArray[np.bool_]
+    """Which of those met were there in training: others take up no step; [met]."""
     decay: float
     max_history: int
-    unknown: NDArray[np.int64]
-    """Of which it cannot say."""
-    n_kept: int
+    unknown: NDArray[np.bool_]
+    """Of which it cannot say; [kept]."""
 
-    def score_variants(self, histories: Histories) -> Float32Matrix:
-        n = len(self.matrix)
-        recent = histories.recent(n, self.decay, self.max_history)
-        scores = np.full((len(recent), self.n_kept), np.nan, dtype=np.float32)
-        np.matmul(recent, self.matrix, out=scores[:, :n])
+    def score_variants(self, variants: Variants) -> Float32Matrix:
+        steps, weights = variants.recent(
+            liked=False, decay=self.decay, max_history=self.max_history, known=self.trained
+        )
+        scores: Float32Matrix = weights @ self.matrix[steps]
         scores[:, self.unknown] = np.nan
         return scores
 
@@ -200,8 +238,8 @@ class _Lent:
     lenders: NDArray[np.int64]
     shares: Float32Matrix
 
-    def score_variants(self, histories: Histories) -> Float32Matrix:
-        given = self.base.score_variants(histories)
+    def score_variants(self, variants: Variants) -> Float32Matrix:
+        given = self.base.score_variants(variants)
         scores = np.full(given.shape, np.nan, dtype=np.float32)
         scores[:, self.rows] = np.einsum("brk,rk->br", given[:, self.lenders], self.shares)
         scores[:, self.rows[~self.shares.any(axis=1)]] = np.nan
@@ -209,21 +247,54 @@ class _Lent:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Flat:
+    """A `PopularitySource`: it looks at nobody."""
+
+    shares: Float32Matrix
+    """float32 [kept]; NaN for "cannot say"."""
+
+    def score_variants(self, variants: Variants) -> Float32Matrix:
+        return np.repeat(self.shares[None], len(variants), axis=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Mean:
     """A `ContentSource`."""
 
     source: ContentSource
+    met: Float32Matrix
+    """float32 [met, F]"""
     vectors: Float32Matrix
     """float32 [kept, F]"""
 
-    def score_variants(self, histories: Histories) -> Float32Matrix:
+    def score_variants(self, variants: Variants) -> Float32Matrix:
         source = self.source
-        means = histories.recently_liked(len(self.vectors), source.decay, source.max_history) @ self.vectors
-        if histories.asked.profiles is not None:
-            means = means + source.whitening(histories.asked.profiles)
+        steps, weights = variants.recent(liked=True, decay=source.decay, max_history=int(source.max_history))
+        means = weights @ self.met[steps]
+        if variants.profiles is not None:
+            means = means + source.whitening(variants.profiles)
         means = unit_rows(means)
         scores: Float32Matrix = means @ self.vectors.T
         scores[~means.any(axis=1)] = np.nan
+        return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class States:
+    """A `RelevanceSource`: each variant is read by the network once more."""
+
+    source: RelevanceSource
+    met: Float32Matrix
+    """R of those met; float32 [met, D]"""
+    vectors: Float32Matrix
+    """R of those kept; float32 [kept, D]"""
+
+    def score_variants(self, variants: Variants) -> Float32Matrix:
+        scorer, profiles = self.source.scorer, variants.profiles
+        if profiles is not None and profiles.shape[1] != len(scorer.whitening.mean):
+            profiles = None
+        states = scorer.learner_vectors(variants.logs, np.arange(len(variants)), self.met, profiles=profiles)
+        scores: Float32Matrix = states @ self.vectors.T
         return scores
 
 
@@ -232,13 +303,16 @@ class Costly:
     """A `HistorySource`: it cannot be cut down, and each variant costs as much as a list."""
 
     source: HistorySource
+    met: NDArray[np.int64]
     kept: NDArray[np.int64]
 
-    def score_variants(self, histories: Histories) -> Float32Matrix:
-        trained = int(np.searchsorted(self.kept, self.source.model.n_resources))
-        met = [self.kept[history[history < trained]] for history in histories.asked.histories]
-        scores = np.full((len(met), len(self.kept)), np.nan, dtype=np.float32)
-        scores[:, :trained] = self.source.model.score(met)[:, self.kept[:trained]]
+    def score_variants(self, variants: Variants) -> Float32Matrix:
+        n = self.source.model.n_resources
+        trained = int(np.searchsorted(self.kept, n))
+        history = self.met[variants.choices]
+        histories = [history[row & (history < n)].astype(np.int32) for row in variants.kept(variants.choices)]
+        scores = np.full((len(histories), len(self.kept)), np.nan, dtype=np.float32)
+        scores[:, :trained] = self.source.model.score(histories)[:, self.kept[:trained]]
         scores[:, :trained][:, ~np.asarray(self.source.known)[self.kept[:trained]]] = np.nan
         return scores
 
@@ -283,36 +357,40 @@ def _cut(source: Any, kept: _Kept) -> Any:
 
 @_cut.register(NeighbourSource)
 def _(source: NeighbourSource, kept: _Kept) -> _Table:
-    # Those that came after training are not in its arrays.
-    trained, read = kept.rows[kept.rows < len(source.ids)], kept.met[kept.met < len(source.ids)]
-    places = kept.find(np.asarray(source.ids[read]))
+    trained = kept.met < len(source.ids)  # those that came after training are not in its arrays
+    read = kept.met[trained]
+    places = kept.find(np.asarray(source.ids[read]))  # [read, K]
     rows, columns = np.nonzero(places >= 0)
-    matrix = np.zeros((len(trained), len(trained)), dtype=np.float32)
-    matrix[np.searchsorted(trained, read)[rows], places[rows, columns]] = np.asarray(source.weights[read])[
-        rows, columns
-    ]
-    unknown = np.flatnonzero(~np.asarray(source.known)[trained])
-    return _Table(matrix, source.decay, source.max_history, unknown, len(kept.rows))
+    matrix = np.zeros((len(kept.met), len(kept.rows)), dtype=np.float32)
+    matrix[np.flatnonzero(trained)[rows], places[rows, columns]] = np.asarray(source.weights[read])[rows, columns]
+    return _Table(matrix, trained, source.decay, int(source.max_history), _unknown(source.known, kept))
 
 
 @_cut.register(PopularitySource)
-def _(source: PopularitySource, kept: _Kept) -> PopularitySource:
-    return replace(source, shares=np.asarray(source.shares[kept.rows[kept.rows < len(source.shares)]]))
+def _(source: PopularitySource, kept: _Kept) -> _Flat:
+    shares = np.full(len(kept.rows), np.nan, dtype=np.float32)
+    trained = kept.rows < len(source.shares)
+    shares[trained] = np.asarray(source.shares[kept.rows[trained]])
+    return _Flat(np.where(shares > 0, shares, np.nan).astype(np.float32))
 
 
 @_cut.register(ContentSource)
 def _(source: ContentSource, kept: _Kept) -> _Mean:
-    return _Mean(source, rows_of(source.vectors, source.added, kept.rows))
+    return _Mean(
+        source, rows_of(source.vectors, source.added, kept.met), rows_of(source.vectors, source.added, kept.rows)
+    )
 
 
 @_cut.register(RelevanceSource)
-def _(source: RelevanceSource, kept: _Kept) -> RelevanceSource:
-    return replace(source, vectors=rows_of(source.vectors, source.added, kept.rows), added=None)
+def _(source: RelevanceSource, kept: _Kept) -> States:
+    return States(
+        source, rows_of(source.vectors, source.added, kept.met), rows_of(source.vectors, source.added, kept.rows)
+    )
 
 
 @_cut.register(HistorySource)
 def _(source: HistorySource, kept: _Kept) -> Costly:
-    return Costly(source, kept.rows)
+    return Costly(source, kept.met, kept.rows)
 
 
 @_cut.register(BorrowedSource)
@@ -320,10 +398,18 @@ def _(source: BorrowedSource, kept: _Kept) -> _Lent:
     places = rows_in(np.asarray(source.rows, dtype=np.int64), kept.rows)
     lenders = np.asarray(source.lenders[places[places >= 0]], dtype=np.int64)
     there = kept.find(lenders)
-    judged = (there >= 0).all(axis=1)  # the others are lenders or history themselves, and nobody asks for them
+    judged = (there >= 0).all(axis=1)  # the others are lenders themselves, and nobody asks for them
     return _Lent(
         _cut(source.base, kept),
         np.flatnonzero(places >= 0)[judged],
         there[judged],
         np.asarray(source.shares[places[places >= 0]])[judged],
     )
+
+
+def _unknown(known: NDArray[np.bool_], kept: _Kept) -> NDArray[np.bool_]:
+    """Return of which kept ones nothing can be said: nobody had chosen them, or they came after training."""
+    unknown = np.ones(len(kept.rows), dtype=bool)
+    trained = kept.rows < len(known)
+    unknown[trained] = ~np.asarray(known)[kept.rows[trained]]
+    return unknown

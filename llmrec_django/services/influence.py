@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llmrec_django.engine.ranking.attribution import occluded, strongest, without_each
-from llmrec_django.services.excerpt import Costly, Excerpt, Histories
+from llmrec_django.engine.ranking.attribution import occluded, strongest
+from llmrec_django.services.excerpt import Costly, Excerpt, States
 from llmrec_django.services.training.dataset import rows_in
-from llmrec_django.services.training.relevance import RelevanceSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from llmrec_django.services.training.sources import Asked
     from llmrec_django.types import Float32Matrix, Float32Vector
 
-LEAST_SAY = 0.05
+LEAST_SAY = 0.1
 """Sources with a smaller share in the weights of the blend are not asked: they decide nothing."""
 MOST_TRIED = 40
 """Own resources left out in turn, the latest."""
@@ -39,7 +38,7 @@ LEAST_PART = 0.05
 LEAST_ASKED_AGAIN = 0.25
 """A source that costs much and has a smaller say is not asked again: the others tell as well what lifted a resource.
 `python -m benchmarks.faithfulness` measures it."""
-READINGS = 300
+READINGS = 100
 """Interactions that the relevance model reads again for one list, times its say: each costs about 8 µs."""
 VARIANTS = 10
 """Own resources left out in turn for other models that cost much, times their say."""
@@ -147,19 +146,18 @@ def _parts_without_each(
     Returns:
         Source → float32 [1 + own (+ 1), k].
     """
-    every = _variants(excerpt, asked, own, has_goal=has_goal)
+    every = excerpt.variants(asked, own, without_goal=has_goal)
     parts: dict[str, Float32Matrix] = {}
     costly: list[str] = []
     for name, source in excerpt.sources.items():
-        if isinstance(source, Costly | RelevanceSource):
+        if isinstance(source, Costly | States):
             costly.append(name)
         else:
             parts[name] = excerpt.part(name, excerpt.score(name, every))
     for name in costly:
         chosen = _worth_asking(excerpt, name, asked, own, parts)
         if len(chosen) or has_goal or name not in given:
-            some = _variants(excerpt, asked, own[chosen], has_goal=has_goal)
-            part = excerpt.part(name, excerpt.score(name, some))
+            part = excerpt.part(name, excerpt.score(name, every.only(chosen)))
         else:
             part = excerpt.part(name, given[name])
         # Without those that were not asked about, nothing is taken to change.
@@ -181,10 +179,10 @@ def _worth_asking(
     source, say = excerpt.sources[name], excerpt.say(name)
     if say < LEAST_ASKED_AGAIN:
         return np.zeros(0, dtype=np.int64)
-    if isinstance(source, RelevanceSource):
-        length = max(1, min(len(asked.log), source.scorer.config.max_length))
+    if isinstance(source, States):
+        length = max(1, min(len(asked.log), source.source.scorer.config.max_length))
         most = int(READINGS * say) // length
-        near = source.vectors[excerpt.places(own)] @ source.vectors[excerpt.columns].T  # [own, k]
+        near = source.met[excerpt.places(own)] @ source.vectors[excerpt.columns].T  # [own, k]
         promise = np.maximum(near, 0).sum(axis=1)
     else:
         most = int(VARIANTS * say)
@@ -192,14 +190,6 @@ def _worth_asking(
         for part in parts.values():
             promise += np.maximum(occluded(part)[: len(own)], 0).sum(axis=1)
     return np.sort(np.argsort(-promise, kind="stable")[:most])
-
-
-def _variants(excerpt: Excerpt, asked: Asked, own: NDArray[np.int64], *, has_goal: bool) -> Histories:
-    profiles = asked.profiles
-    if profiles is not None:
-        profiles = np.repeat(profiles, 1 + len(own) + has_goal, axis=0)
-        profiles[1 + len(own) :] = 0
-    return excerpt.histories(without_each(asked.log, own, copies=int(has_goal)), profiles)
 
 
 def _latest_distinct(history: NDArray[np.int32], most: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from llmrec_django.engine.ranking.level import estimate_level, lean
 from llmrec_django.models import Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from llmrec_django.models import LearnerProfile
     from llmrec_django.retrieval.dismissals import Dismissal
@@ -41,18 +41,23 @@ def nearest_level(level: float) -> str:
     return min(LEVELS, key=lambda name: abs(LEVELS[name] - level))
 
 
-def leaning(found: Sequence[tuple[int, float]], level: float | None, n: int) -> list[tuple[int, float]]:
-    """Return candidates with scores that lean to a learner's level, best first; unchanged where it is unknown.
+def leans(level: float | None) -> bool:
+    """Say whether lists lean to a learner's level."""
+    return level is not None and bool(conf.LEVEL_WEIGHT)
 
-    One query, of the levels of the candidates.
+
+def leaning(
+    found: Sequence[tuple[int, float]], level: float | None, n: int, levels: Mapping[int, str]
+) -> list[tuple[int, float]]:
+    """Return candidates with scores that lean to a learner's level, best first; unchanged where it is unknown.
 
     Args:
         n: Places that they are for.
+        levels: Of the candidates, by id; those without one may be left out.
     """
     if level is None or not conf.LEVEL_WEIGHT or len(found) < 2:
         return list(found)
     ids = [pk for pk, _ in found]
-    levels = dict(Resource.objects.filter(pk__in=ids).exclude(level="").values_list("pk", "level"))
     scores = lean(
         np.array([score for _, score in found]),
         np.array([LEVELS.get(levels.get(pk, ""), np.nan) for pk in ids]),

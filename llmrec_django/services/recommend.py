@@ -16,10 +16,10 @@ from llmrec_django.engine.ranking import mmr_order
 from llmrec_django.engine.ranking.explore import draw_places
 from llmrec_django.models import LearnerProfile, Placement
 from llmrec_django.retrieval.candidates import (
+    levels_and_vectors,
     nearest,
     newest,
     popular,
-    resource_vectors,
     words,
 )
 from llmrec_django.retrieval.dismissals import dismissals
@@ -28,7 +28,7 @@ from llmrec_django.services.discovery import with_new
 from llmrec_django.services.evidence import Basis, with_evidence
 from llmrec_django.services.experiments import assign
 from llmrec_django.services.learned import learn
-from llmrec_django.services.levels import leaning, level_of
+from llmrec_django.services.levels import leaning, leans, level_of
 from llmrec_django.services.lists import is_kept, store_list
 from llmrec_django.services.reasons.templates import with_reasons
 from llmrec_django.services.results import hydrate, requester
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from llmrec_django.retrieval.eligibility import Eligibility
     from llmrec_django.services.experiments import Assignment
     from llmrec_django.services.scoring import Scored
-    from llmrec_django.types import Recommendation
+    from llmrec_django.types import Float32Vector, Recommendation
 
 logger = logging.getLogger(__name__)
 
@@ -362,8 +362,32 @@ def trained_scores(
 
 def _plain(source: str, audience: Audience, n: int, find: Callable[[int], list[tuple[int, float]]]) -> Ranked:
     """Return the first `n` of what is the same for everyone, but for their level."""
-    found = leaning(find(n if audience.level is None else n * OVERFETCH), audience.level, n)
+    found = find(n * OVERFETCH if leans(audience.level) else n)
+    if leans(audience.level):
+        levels, _ = levels_and_vectors([pk for pk, _ in found], None)
+        found = leaning(found, audience.level, n, levels)
     return [(pk, score, source) for pk, score in found[:n]]
+
+
+def _arranged(
+    found: list[tuple[int, float]], audience: Audience, space: VectorSpace | None, n: int, diversity: float
+) -> tuple[list[tuple[int, float]], dict[int, Float32Vector]]:
+    """Let candidates lean to the learner's level, and be unlike each other; at most one query.
+
+    Returns:
+        (resource id, score), best first; up to `n` where it is diverse. The vectors that were read for that, by id.
+    """
+    is_diverse = diversity > 0 and len(found) > 1 and space is not None
+    if not (is_diverse or leans(audience.level)):
+        return found, {}
+    levels, vectors = levels_and_vectors([pk for pk, _ in found], space if is_diverse else None)
+    found = leaning(found, audience.level, n, levels)
+    if is_diverse and space is not None:
+        # A resource without text is unlike every other one, as far as anybody can tell.
+        none = np.zeros(space.dimension, dtype=np.float32)
+        matrix = np.stack([vectors.get(pk, none) for pk, _ in found])
+        found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]
+    return found, vectors
 
 
 def _trained(
@@ -377,14 +401,9 @@ def _trained(
     learner = audience.learner
     if learner is None or learner.pk not in scored:
         return []
-    depth = n if diversity <= 0 and audience.level is None else n * OVERFETCH
-    found = leaning(scored[learner.pk].best(eligibility, depth, audience.among_ids), audience.level, n)
-    if diversity > 0 and len(found) > 1 and space is not None:
-        vectors = resource_vectors(space, [pk for pk, _ in found])
-        # A resource without text is unlike every other one, as far as anybody can tell.
-        none = np.zeros(space.dimension, dtype=np.float32)
-        matrix = np.stack([vectors.get(pk, none) for pk, _ in found])
-        found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]
+    depth = n * OVERFETCH if diversity > 0 or leans(audience.level) else n
+    best = scored[learner.pk].best(eligibility, depth, audience.among_ids)
+    found, _ = _arranged(best, audience, space, n, diversity)
     if audience.among_ids is None:
         found = with_new(found, scored[learner.pk], eligibility, n)
     return [(pk, score, "trained") for pk, score in found[:n]]
@@ -426,13 +445,9 @@ def _personal(
     basis.space = space
     vector = learned.vector()
     if space is not None and vector is not None:
-        depth = n if diversity <= 0 and audience.level is None else n * OVERFETCH
-        found = leaning(nearest(space, vector, eligibility, depth), audience.level, n)
-        if diversity > 0 and len(found) > 1:
-            vectors = basis.vectors = resource_vectors(space, [pk for pk, _ in found])
-            found = [row for row in found if row[0] in vectors]
-            matrix = np.stack([vectors[pk] for pk, _ in found])
-            found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]
+        depth = n * OVERFETCH if diversity > 0 or leans(audience.level) else n
+        found, vectors = _arranged(nearest(space, vector, eligibility, depth), audience, space, n, diversity)
+        basis.vectors = vectors or None
         return [(pk, score, "content") for pk, score in found[:n]]
     if learned.text:
         # It has no vector yet: its words are matched instead.

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from llmrec_django.conf import conf
+from llmrec_django.engine.evaluation.segments import history_segments
 from llmrec_django.engine.interactions import InteractionLog
-from llmrec_django.engine.ranking.topk import rank_top_k, tie_keys
+from llmrec_django.engine.ranking.topk import tie_keys
 from llmrec_django.retrieval.candidates import (
     eligible_among,
     first_visible,
-    in_order,
-    latest_interactions,
+    known_of_learners,
     nearest,
     nearest_of_all,
-    profile_vectors,
 )
 from llmrec_django.retrieval.sql import candidate_cursor, database
 from llmrec_django.services.scorer import present_scorer_of, scorer_of
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from llmrec_django.models import LearnerProfile, ModelVersion, VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
     from llmrec_django.services.scorer import Scorer
+    from llmrec_django.services.training.sources import Source
     from llmrec_django.types import Float32Matrix, Float32Vector
 
     Ids = Sequence[int] | NDArray[np.int64]
@@ -45,6 +45,8 @@ WIDE = 0.25
 """With this share of the best in sight of the caller, the best of those are the best there are."""
 ComparesVectors = ContentSource | RelevanceSource
 """Sources whose score is an inner product: what is nearest in a space is best."""
+FIRST_LOOK_NEW = 20
+"""Of the best among new resources, which a list has few places for."""
 CANDIDATES = 200
 """Resources that each source names, at least, where the catalogue is too large to score all of it."""
 
@@ -74,6 +76,10 @@ class Scored(Protocol):
         """Return the `n` best eligible resources as (id, score), best first."""
         ...
 
+    def best_new(self, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
+        """Return the same among `new_ids`; asked after `best`, it rarely takes a query of its own."""
+        ...
+
     def basis(self) -> Basis:
         """Return what they were scored by."""
         ...
@@ -94,8 +100,8 @@ def score_learners(
         ArtifactError: the version's files are missing or damaged.
 
     Note:
-        One query for the interactions of all learners and, where some have goals, one for those; every few seconds
-        one or three for resources that came since. A large catalogue takes more, for each list: see `_Narrowed`.
+        One query for the interactions and goals of all learners; every few seconds one or three for resources that
+        came since. A large catalogue takes more, for each list: see `_Narrowed`.
     """
     asking = [learner for learner in learners if learner.pk and learner.personalise]
     if not asking:
@@ -104,20 +110,21 @@ def score_learners(
     if blend:
         scorer = replace(scorer, mix=scorer.mix.scaled(blend))
     ids = [learner.pk for learner in asking]
-    log = _log(scorer, ids)
-    profiles, has_profile = None, np.zeros(len(ids), dtype=bool)
     space = version.source_space
-    if space is not None:
-        found = profile_vectors(space, [learner.pk for learner in asking if learner.text])
-        if found:
-            profiles = np.zeros((len(ids), space.dimension), dtype=np.float32)
-            for row, pk in enumerate(ids):
-                if pk in found:
-                    profiles[row], has_profile[row] = found[pk], True
+    # Twice the history: what a learner turned down is part of it too.
+    interactions, goals = known_of_learners(ids, scorer.verbs, 2 * int(conf.HISTORY_LENGTH), space)
+    log = _log(scorer, ids, interactions)
+    profiles, has_profile = None, np.zeros(len(ids), dtype=bool)
+    goals = {learner.pk: goals[learner.pk] for learner in asking if learner.pk in goals and learner.text}
+    if space is not None and goals:
+        profiles = np.zeros((len(ids), space.dimension), dtype=np.float32)
+        for row, pk in enumerate(ids):
+            if pk in goals:
+                profiles[row], has_profile[row] = goals[pk], True
     asked = Asked(log, profiles)
     is_known = has_profile | np.array([len(history) > 0 for history in asked.histories])
     if scorer.scores_all:
-        raw = {source.name: source.score(asked) for source in scorer.sources}
+        raw = {source.name: source.score(asked) for source in _heard(scorer, log)}
         scores = scorer.mix.combine(raw, asked.log.lengths, scorer.known)
         return {
             pk: _Whole(scorer.resource_ids, scores[row], scorer.new_ids, scorer, asked, row, raw)
@@ -128,7 +135,51 @@ def score_learners(
     return {pk: _Narrowed(narrowing, row) for row, pk in enumerate(ids) if is_known[row]}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+def _heard(scorer: Scorer, log: InteractionLog) -> list[Source]:
+    """Return the sources that have a weight for a learner of the log, or for a new resource."""
+    segments = np.unique(history_segments(log.lengths))
+    named: set[str] = set()
+    for blend in (scorer.mix.blend, scorer.mix.by_text):
+        named.update(
+            name for name, weights in zip(blend.sources, blend.weights[segments].T, strict=True) if weights.any()
+        )
+    return [source for source in scorer.used_sources() if source.name in named] or list(scorer.used_sources()[:1])
+
+
+@dataclass(slots=True, eq=False)
+class _Passing:
+    """Which resources pass what SQL can ask; each is asked about once."""
+
+    eligibility: Eligibility
+    answers: dict[int, bool] = field(default_factory=dict)
+
+    def among(self, ids: Sequence[int], also: Sequence[int] = ()) -> set[int]:
+        """Return which of `ids` pass; where a query is needed for that, it asks about `also` too."""
+        if any(pk not in self.answers for pk in ids):
+            asked = [pk for pk in dict.fromkeys((*ids, *also)) if pk not in self.answers]
+            passing = eligible_among(asked, self.eligibility)
+            self.answers.update((pk, pk in passing) for pk in asked)
+        return {pk for pk in ids if self.answers[pk]}
+
+    def first(
+        self, ids: NDArray[np.int64], scores: Float32Vector, n: int, look: int, also: Sequence[int] = ()
+    ) -> list[tuple[int, float]]:
+        """Return the `n` best that pass as (id, score), best first.
+
+        The best few, so many as `look`, are asked about first. That is the same as filtering before: where too few of
+        them pass, more are asked, to the last one.
+        """
+        while True:
+            order = _best_first(ids, scores, look)
+            ranked = list(zip(ids[order].tolist(), scores[order].tolist(), strict=True))
+            passing = self.among([pk for pk, _ in ranked], also)
+            found = first_visible([row for row in ranked if row[0] in passing], self.eligibility, n)
+            if len(found) >= n or look >= len(ids):
+                return found
+            look *= 8
+
+
+@dataclass(slots=True, eq=False)
 class _Whole:
     """A small catalogue: all of it is scored."""
 
@@ -141,6 +192,7 @@ class _Whole:
     row: int
     """Which of the learners that were asked about together."""
     raw: Mapping[str, Float32Matrix]
+    _passing: _Passing | None = None
 
     def basis(self) -> Basis:
         own = {name: scores[self.row] for name, scores in self.raw.items()}
@@ -149,11 +201,23 @@ class _Whole:
     def best(
         self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None
     ) -> list[tuple[int, float]]:
-        ids, scores = self.resource_ids, self.scores
+        look = max(FIRST_LOOK, 4 * n)
         if among_ids is not None:
-            rows = _rows(ids, among_ids)
-            ids, scores = ids[rows], scores[rows]
-        return _first_eligible(ids, scores, eligibility, n)
+            rows = _rows(self.resource_ids, among_ids)
+            return _Passing(eligibility).first(self.resource_ids[rows], self.scores[rows], n, look)
+        self._passing = _Passing(eligibility)
+        new, scores = self._new()
+        also = new[_best_first(new, scores, FIRST_LOOK_NEW)].tolist()
+        return self._passing.first(self.resource_ids, self.scores, n, look, also)
+
+    def best_new(self, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
+        if self._passing is None or self._passing.eligibility is not eligibility:
+            self._passing = _Passing(eligibility)
+        return self._passing.first(*self._new(), n, max(FIRST_LOOK_NEW, 4 * n))
+
+    def _new(self) -> tuple[NDArray[np.int64], Float32Vector]:
+        rows = _rows(self.resource_ids, self.new_ids)
+        return self.resource_ids[rows], self.scores[rows]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,6 +258,8 @@ class _Narrowed:
     row: int
     """Which of the learners."""
     _whole: dict[str, Float32Vector] | None = None
+    _passing: _Passing | None = None
+    _of_new: tuple[NDArray[np.int64], Float32Vector] | None = None
 
     @property
     def new_ids(self) -> NDArray[np.int64]:
@@ -209,11 +275,14 @@ class _Narrowed:
         with candidate_cursor(database()):
             if among_ids is not None:
                 rows = _rows(ids, among_ids)
-                return _first_eligible(ids[rows], self._scores(rows), eligibility, n)
+                return _Passing(eligibility).first(ids[rows], self._scores(rows), n, max(FIRST_LOOK, 4 * n))
+            self._passing = _Passing(eligibility)
+            new, new_scores = self._new()
+            also = new[_best_first(new, new_scores, FIRST_LOOK_NEW)].tolist()
             depth = max(CANDIDATES, 4 * n)
             rows = self._candidates(depth, lambda space, point: nearest_of_all(space, point, depth))
             order = _best_first(ids[rows], scores := self._scores(rows), max(FIRST_LOOK, 4 * n))
-            passing = eligible_among(ids[rows[order]].tolist(), eligibility)
+            passing = self._passing.among(ids[rows[order]].tolist(), also)
             if len(passing) >= max(n, WIDE * len(order)):
                 ranked = [(int(ids[rows[at]]), float(scores[at])) for at in order if int(ids[rows[at]]) in passing]
                 found = first_visible(ranked, eligibility, n)
@@ -224,7 +293,18 @@ class _Narrowed:
                 depth, lambda space, point: [pk for pk, _ in nearest(space, point, eligibility, depth)]
             )
             rows = np.union1d(rows, near)
-            return _first_eligible(ids[rows], self._scores(rows), eligibility, n)
+            return self._passing.first(ids[rows], self._scores(rows), n, max(FIRST_LOOK, 4 * n))
+
+    def best_new(self, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
+        if self._passing is None or self._passing.eligibility is not eligibility:
+            self._passing = _Passing(eligibility)
+        return self._passing.first(*self._new(), n, max(FIRST_LOOK_NEW, 4 * n))
+
+    def _new(self) -> tuple[NDArray[np.int64], Float32Vector]:
+        if self._of_new is None:
+            rows = _rows(self.narrowing.scorer.resource_ids, self.new_ids)
+            self._of_new = self.narrowing.scorer.resource_ids[rows], self._scores(rows)
+        return self._of_new
 
     def _scores(self, rows: NDArray[np.int64]) -> Float32Vector:
         scorer, asked = self.narrowing.scorer, self.narrowing.asked
@@ -299,32 +379,20 @@ def _rows(resource_ids: NDArray[np.int64], ids: Ids) -> NDArray[np.int64]:
     return rows[rows >= 0]
 
 
-def _first_eligible(
-    ids: NDArray[np.int64], scores: Float32Vector, eligibility: Eligibility, n: int
-) -> list[tuple[int, float]]:
-    """Return the `n` best eligible ones as (id, score).
-
-    The best few are asked for eligibility first. That is the same as filtering before: where too few of them pass,
-    more are asked, to the last one.
-    """
-    look = max(FIRST_LOOK, 4 * n)
-    while True:
-        order = _best_first(ids, scores, look)
-        found = in_order(ids[order].tolist(), scores[order].tolist(), eligibility, n)
-        if len(found) >= n or look >= len(ids):
-            return found
-        look *= 8
-
-
-def _best_first(ids: NDArray[np.int64], scores: Float32Vector, n: int) -> NDArray[np.int32]:
+def _best_first(ids: NDArray[np.int64], scores: Float32Vector, n: int) -> NDArray[np.int64]:
     """Return where the `n` highest scores stand, highest first, equal ones by a hash of the id."""
-    order: NDArray[np.int32] = rank_top_k(scores[None, :], min(n, len(ids)), keys=tie_keys(ids))[0][0]
-    return order[order >= 0]
+    known = np.where(np.isnan(scores), -np.inf, scores)
+    if n < len(known):
+        # Only these are sorted: the same order as `rank_top_k`, and most of a catalogue is never in it.
+        last = np.partition(known, len(known) - n)[len(known) - n]
+        best = np.flatnonzero((known >= last) & (known > -np.inf))
+    else:
+        best = np.flatnonzero(known > -np.inf)
+    order: NDArray[np.int64] = best[np.lexsort((tie_keys(ids[best]), -known[best]))[:n]]
+    return order
 
 
-def _log(scorer: Scorer, learner_ids: Sequence[int]) -> InteractionLog:
-    # Twice the history: what a learner turned down is part of it too.
-    found = latest_interactions(learner_ids, scorer.verbs, 2 * int(conf.HISTORY_LENGTH))
+def _log(scorer: Scorer, learner_ids: Sequence[int], found: Sequence[tuple[Any, ...]]) -> InteractionLog:
     place = {pk: row for row, pk in enumerate(learner_ids)}
     learners = np.array([place[row[0]] for row in found], dtype=np.int64)
     resources = rows_in(scorer.resource_ids, np.array([row[1] for row in found], dtype=np.int64))

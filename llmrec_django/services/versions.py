@@ -12,6 +12,7 @@ from django.utils import timezone
 from llmrec_django.conf import conf
 from llmrec_django.exceptions import ArtifactError, LLMRecError
 from llmrec_django.models import ModelVersion, ResourceNeighbours, VectorSpace
+from llmrec_django.retrieval.sql import load_rows
 from llmrec_django.services import artifacts, spaces, trained_vectors
 
 if TYPE_CHECKING:
@@ -19,14 +20,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Read for every list: without what is large and no list needs.
+SERVING_COLUMNS = tuple(
+    field.name for field in ModelVersion._meta.concrete_fields if field.name not in ("metrics", "config", "why")
+)
 SERVED = (ModelVersion.Status.ACTIVE, ModelVersion.Status.RETIRED, ModelVersion.Status.CANDIDATE)
 
 
 def active_version(tenant: str) -> ModelVersion | None:
     """Return the version that serves a tenant, or None: lists are then made without training."""
-    # Its text is small, but its metrics are not, and this is read for every list.
-    serving = _of(tenant).filter(status=ModelVersion.Status.ACTIVE)
-    return serving.select_related("source_space", "relevance_space").defer("metrics", "config", "why").first()
+    if not spaces.tables_exist():
+        return None
+    related = {"source_space": spaces.SPACE_COLUMNS, "relevance_space": spaces.SPACE_COLUMNS}
+    where, params = "t.tenant = %s AND t.status = %s", [tenant, ModelVersion.Status.ACTIVE]
+    found = load_rows(ModelVersion, SERVING_COLUMNS, where, params, related)
+    return found[0] if found else None
 
 
 def serving_version(tenant: str) -> ModelVersion | None:

@@ -94,7 +94,14 @@ def learner(log, length=9, learner=7):
     )
 
 
+def again(log):
+    """Let a history go back and forth: without one of two, the other follows on itself."""
+    order = np.array([0, 2, 0, 3, 0, 1, *range(4, len(log)), 4, 5, 4])
+    return replace(log.take(order), times=np.arange(len(order)) * 9e4)
+
+
 ROWS = np.array([3, N + 2, 11, N - 2, 0])
+NOTHING = np.zeros(0, dtype=np.int64)
 
 
 @pytest.mark.parametrize("has_profile", [False, True])
@@ -102,21 +109,24 @@ ROWS = np.array([3, N + 2, 11, N - 2, 0])
 def test_it_scores_as_the_whole_does(scorer, log, texts, length, has_profile):
     asked = Asked(learner(log, length), texts[:1] if has_profile else None)
     excerpt = Excerpt.of(scorer, ROWS, asked.log)
-    histories = excerpt.histories(asked.log, asked.profiles)
-    parts = {name: excerpt.part(name, excerpt.score(name, histories)) for name in excerpt.sources}
+    alone = excerpt.variants(asked, NOTHING)
+    parts = {name: excerpt.part(name, excerpt.score(name, alone)) for name in excerpt.sources}
     assert set(parts) == {source.name for source in scorer.sources}
     np.testing.assert_allclose(sum(parts.values()), scorer.score(asked)[:, ROWS], atol=2e-4)
 
 
+@pytest.mark.parametrize("comes_back", [False, True])
 @pytest.mark.parametrize("source", [*RECIPES, "relevance", "borrowed"])
-def test_each_source_scores_variants_of_a_history_as_the_whole_does(scorer, log, source):
+def test_each_source_scores_variants_of_a_history_as_the_whole_does(scorer, log, source, comes_back):
     found = next((one for one in scorer.sources if one.name == source), None)
     if found is None:
         pytest.skip("this source has nothing to learn from here")
-    variants = without_each(learner(log), np.unique(learner(log).resources)[:4])
-    expected = found.score(Asked(variants))[:, ROWS]
-    excerpt = Excerpt.of(scorer, ROWS, learner(log))
-    np.testing.assert_allclose(excerpt.score(source, excerpt.histories(variants)), expected, atol=2e-4)
+    history = again(learner(log)) if comes_back else learner(log)
+    left_out = np.unique(history.resources)[:5]
+    expected = found.score(Asked(without_each(history, left_out)))[:, ROWS]
+    excerpt = Excerpt.of(scorer, ROWS, history)
+    variants = excerpt.variants(Asked(history), left_out)
+    np.testing.assert_allclose(excerpt.score(source, variants), expected, atol=2e-4)
 
 
 def test_sources_without_a_say_are_left_out(scorer, log):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.utils.functional import lazy
-from django.utils.translation import get_language, gettext, ngettext, pgettext
+from django.utils.translation import get_language, gettext, gettext_noop, ngettext, pgettext
 
 from llmrec_django.models import Resource
 
@@ -155,21 +155,25 @@ def _topics(names: Sequence[str]) -> dict[str, str]:
     return {"topics": ("、" if is_chinese else ", ").join(short_title(name) for name in readable)}
 
 
+DEEDS = {
+    "viewed": gettext_noop("Because you looked at “%(title)s”."),
+    "clicked": gettext_noop("Because you looked at “%(title)s”."),
+    "bookmarked": gettext_noop("Because you bookmarked “%(title)s”."),
+    "rated": gettext_noop("Because you liked “%(title)s”."),
+    "enrolled": gettext_noop("Because you enrolled in “%(title)s”."),
+    "progressed": gettext_noop("Because you worked on “%(title)s”."),
+    "completed": gettext_noop("Because you completed “%(title)s”."),
+    "passed": gettext_noop("Because you passed “%(title)s”."),
+    "borrowed": gettext_noop("Because you borrowed “%(title)s”."),
+    "purchased": gettext_noop("Because you bought “%(title)s”."),
+    "": gettext_noop("Because of “%(title)s” in your history."),
+}
+"""Verb → what the learner did with a resource."""
+
+
 def _because(evidence: Evidence, own: EvidenceResource | None) -> str:
-    verb = own.verb if own is not None else ""
-    sentences = {
-        "viewed": gettext("Because you looked at “%(title)s”."),
-        "clicked": gettext("Because you looked at “%(title)s”."),
-        "bookmarked": gettext("Because you bookmarked “%(title)s”."),
-        "rated": gettext("Because you liked “%(title)s”."),
-        "enrolled": gettext("Because you enrolled in “%(title)s”."),
-        "progressed": gettext("Because you worked on “%(title)s”."),
-        "completed": gettext("Because you completed “%(title)s”."),
-        "passed": gettext("Because you passed “%(title)s”."),
-        "borrowed": gettext("Because you borrowed “%(title)s”."),
-        "purchased": gettext("Because you bought “%(title)s”."),
-    }
-    return (sentences.get(verb) or gettext("Because of “%(title)s” in your history.")) % _title(own)
+    sentence = DEEDS.get(own.verb) if own is not None else None
+    return gettext(sentence or DEEDS[""]) % _title(own)
 
 
 def _suggested(evidence: Evidence, own: EvidenceResource | None) -> str:

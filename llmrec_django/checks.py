@@ -157,6 +157,7 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value is None or isinstance(value, list | tuple),
         "a list of dotted paths or None",
     ),
+    "HEALTH_TOKEN": OPTIONAL_TEXT,
     "API_THROTTLES": (
         lambda value: is_map(value, lambda rate: rate is None or is_text(rate)),
         'a dict of rates such as "120/min" (or None) by scope',

@@ -223,6 +223,8 @@ DEFAULTS: dict[str, Any] = {
     # Authentication classes of the REST API, dotted paths; None: the host's DRF defaults. Everything else
     # (permissions, pagination, renderers, throttles) is always ours.
     "API_AUTHENTICATION": None,
+    # Who sends it as "Authorization: Bearer …" is told by the health check what is wrong; None: only staff is.
+    "HEALTH_TOKEN": None,
     # Rates of the REST API by scope, DRF syntax; None: no limit.
     "API_THROTTLES": {"read": "120/min", "write": "240/min", "search": "60/min"},
 }

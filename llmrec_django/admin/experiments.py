@@ -103,6 +103,8 @@ class ExperimentAdmin(LLMRecModelAdmin):
             "subtitle": str(experiment),
             "opts": self.model._meta,
             "experiment": experiment,
+            "is_running": experiment.is_running(timezone.now()),
+            "places": self.places(experiment),
             "report": report,
             "measures": measures(report),
         }
@@ -127,7 +129,8 @@ def measures(report: ExperimentReport) -> list[dict[str, Any]]:
     """Return one table for each thing that is counted, with a row an arm; left out what never happened."""
     labels = {"clicked": _("Clicked"), "dismissed": _("Dismissed")}
     tables = []
-    for what in report.arms[0].rates if report.arms else ():
+    # What nobody hopes for comes last.
+    for what in sorted(report.arms[0].rates if report.arms else (), key=lambda name: name == "dismissed"):
         rates = [arm.rates[what] for arm in report.arms]
         if what != "clicked" and not any(found.hits for found in rates):
             continue

@@ -6,19 +6,22 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import StreamingHttpResponse
+from django.http import Http404, StreamingHttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
+from django.utils.cache import patch_cache_control
 from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.base import LargeTablePaginator, LLMRecModelAdmin, ReadOnlyModelAdmin
 from llmrec_django.admin.forms import LearnerProfileForm
+from llmrec_django.admin.why import why_context
 from llmrec_django.conf import conf
 from llmrec_django.models import Interaction, LearnerProfile
 from llmrec_django.models.learner import verb_label
@@ -26,7 +29,7 @@ from llmrec_django.services import privacy
 from llmrec_django.services.importing.accounts import load_accounts
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
 
 SEARCHED_ACCOUNTS = 1000
@@ -80,6 +83,48 @@ class LearnerProfileAdmin(LLMRecModelAdmin):
         address = reverse(f"{self.admin_site.name}:llmrec_django_interaction_changelist")
         return format_html('<a href="{}?learner__exact={}">{}</a>', address, obj.pk, _("what they did"))
 
+    # Why they are recommended what they are
+
+    def has_explain_permission(self, request: HttpRequest) -> bool:
+        """The page shows what a learner did and wants: it takes a permission of its own."""
+        return bool(request.user.has_perm("llmrec_django.explain_learnerprofile"))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        extra = {**(extra_context or {}), "may_explain": self.has_explain_permission(request)}
+        return super().change_view(request, object_id, form_url, extra)
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.why_view)
+        return [
+            path("<path:object_id>/why/", view, name="llmrec_django_learnerprofile_why"),
+            *super().get_urls(),
+        ]
+
+    def why_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show what would be recommended now and everything behind it; who looked at whom is written down."""
+        if not self.has_explain_permission(request):
+            raise PermissionDenied
+        learner = self.get_object(request, object_id)
+        if learner is None:
+            raise Http404(gettext("There is no such learner."))
+        self.log_learner(request, learner, CHANGE, gettext("Looked at the recommendations and the reasons for them."))
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Why these recommendations"),
+            "subtitle": account_name(learner),
+            "opts": self.model._meta,
+            "may_view_versions": request.user.has_perm("llmrec_django.view_modelversion"),
+            "may_view_lists": request.user.has_perm("llmrec_django.view_recommendationlist"),
+            "may_view_resources": request.user.has_perm("llmrec_django.view_resource"),
+            **why_context(learner, request.GET),
+        }
+        response = TemplateResponse(request, "admin/llmrec_django/learnerprofile/why.html", context)
+        patch_cache_control(response, private=True, no_store=True)
+        return response
+
     # Deleting a profile is forgetting the learner: the receivers of that signal must hear of it.
 
     def delete_model(self, request: HttpRequest, obj: LearnerProfile) -> None:
@@ -110,7 +155,7 @@ class LearnerProfileAdmin(LLMRecModelAdmin):
         learners = list(queryset)
         if request.POST.get("confirmed"):
             for learner in learners:
-                self.log_deletion_of(request, learner)
+                self.log_learner(request, learner, DELETION)
                 privacy.forget_learner(learner, keep_opt_out=True)
             n = len(learners)
             text = ngettext("%(n)d learner is forgotten.", "%(n)d learners are forgotten.", n)
@@ -125,15 +170,15 @@ class LearnerProfileAdmin(LLMRecModelAdmin):
         }
         return TemplateResponse(request, "admin/llmrec_django/learnerprofile/forget.html", context)
 
-    def log_deletion_of(self, request: HttpRequest, learner: LearnerProfile) -> None:
-        """Write who forgot whom, by number: a name in the history would not be forgotten."""
+    def log_learner(self, request: HttpRequest, learner: LearnerProfile, flag: int, message: str = "") -> None:
+        """Write who did what with whom, by number: a name in the history would not be forgotten."""
         LogEntry.objects.create(
             user_id=str(request.user.pk),
             content_type=ContentType.objects.get_for_model(LearnerProfile),
             object_id=str(learner.pk),
             object_repr=f"{LearnerProfile._meta.verbose_name} {learner.pk}",
-            action_flag=DELETION,
-            change_message="",
+            action_flag=flag,
+            change_message=message,
         )
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.urls import reverse
+from django.core.exceptions import PermissionDenied
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.base import LargeTablePaginator, ReadOnlyModelAdmin
 from llmrec_django.admin.learners import account_name
+from llmrec_django.admin.work import work_context
 from llmrec_django.models import RecommendationItem, RecommendationList
 from llmrec_django.services.importing.accounts import load_accounts
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
 
 class ItemInline(admin.TabularInline):
@@ -91,6 +95,23 @@ class RecommendationListAdmin(ReadOnlyModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("version__metrics", "version__config")
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.work_view)
+        return [path("work/", view, name="llmrec_django_recommendationlist_work"), *super().get_urls()]
+
+    def work_view(self, request: HttpRequest) -> HttpResponse:
+        """Show what recommendations led to, and how good what serves is."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Recommendations at work"),
+            "opts": self.model._meta,
+            **work_context(request.GET, with_quality=request.user.has_perm("llmrec_django.view_modelversion")),
+        }
+        return TemplateResponse(request, "admin/llmrec_django/recommendationlist/work.html", context)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         try:

@@ -77,7 +77,7 @@ def report_context(version: ModelVersion) -> dict[str, Any]:
         ],
         "outcome": outcome_of(latest) if latest is not None else "",
         "has_fallen": latest is not None and latest.has_fallen,
-        **_over_time(version.tenant, version.pk),
+        **over_time(version.tenant, version.pk),
     }
 
 
@@ -154,7 +154,7 @@ def _segments(
     }
 
 
-def _over_time(tenant: str, current: int) -> dict[str, Any]:
+def over_time(tenant: str, current: int) -> dict[str, Any]:
     """Show the versions of a tenant as they were in training, and what was measured since."""
     newest = ModelVersion.objects.filter(tenant=tenant, finished_at__isnull=False).order_by("-pk")
     trained = [

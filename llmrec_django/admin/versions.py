@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, Subquery
 from django.http import Http404
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -70,13 +69,7 @@ class ModelVersionAdmin(ReadOnlyModelAdmin):
         address = reverse(f"{self.admin_site.name}:llmrec_django_modelversion_report", args=[obj.pk])
         return format_html('<a href="{}">{}</a>', address, _("Report"))
 
-    # Notices and the report
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        if request.method == "GET" and self.has_view_permission(request):
-            for record in fallen_records():
-                self.message_user(request, training.outcome_of(record), messages.WARNING)
-        return super().changelist_view(request, extra_context)
+    # The report
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.report_view)
@@ -92,6 +85,7 @@ class ModelVersionAdmin(ReadOnlyModelAdmin):
             raise Http404(gettext("There is no such version."))
         if not self.has_view_permission(request, version):
             raise PermissionDenied
+        request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
             "title": gettext("Report"),
@@ -140,13 +134,6 @@ def _activate(version: ModelVersion) -> ModelVersion:
     reasons.explain(version, [reasons.Reason("activated_by_hand")])
     version.save(update_fields=["why", "why_data"])
     return version
-
-
-def fallen_records() -> list[EvaluationRecord]:
-    """Return the last measurement of every version that serves, where it is surely worse than expected."""
-    latest = EvaluationRecord.objects.filter(version=OuterRef("pk")).order_by("-created_at").values("pk")[:1]
-    active = ModelVersion.objects.filter(status=ModelVersion.Status.ACTIVE).annotate(latest=Subquery(latest))
-    return list(EvaluationRecord.objects.filter(pk__in=active.values("latest"), has_fallen=True))
 
 
 @admin.register(EvaluationRecord)

@@ -72,6 +72,7 @@ class LearnerProfile(LLMRecModel):
     class Meta(LLMRecModel.Meta):
         verbose_name = _("learner profile")
         verbose_name_plural = _("learner profiles")
+        permissions = [("explain_learnerprofile", "Can see why a learner is recommended something")]
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant", "user"],

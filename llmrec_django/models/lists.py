@@ -128,6 +128,15 @@ class RecommendationItem(LLMRecModel):
         verbose_name = _("recommended item")
         verbose_name_plural = _("recommended items")
         constraints = [models.UniqueConstraint(fields=["list", "resource"], name="llmrec_item_once_in_list")]
+        indexes = [
+            # All that reports ask of what was seen: they read a span of time and none of the wide rows.
+            models.Index(
+                fields=["shown_at"],
+                include=["list", "resource", "clicked_at", "completed_at", "dismissed_at", "outcomes"],
+                condition=models.Q(shown_at__isnull=False),
+                name="llmrec_item_shown",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.rank}. {self.resource_id}"

@@ -92,8 +92,11 @@ def words(query: str, eligibility: Eligibility, n: int, *, at_least: float = 0.5
     sql = (
         "WITH given AS (SELECT word, ts_lexize('english_stem', word) AS stem FROM unnest(%s::text[]) AS w(word)), "
         "terms AS MATERIALIZED ("
-        "SELECT to_tsquery('simple', quote_literal(coalesce(stem[1], word)) "
-        f"|| CASE WHEN length(word) >= {SHORTEST_PREFIX} THEN ':*' ELSE '' END) AS q FROM given "
+        # The stem of "history" and "histories" is "histori", which "history" does not begin with.
+        "SELECT (to_tsquery('simple', quote_literal(coalesce(stem[1], word)) || ending) "
+        "|| to_tsquery('simple', quote_literal(coalesce(regexp_replace(stem[1], 'i$', 'y'), word)) || ending) "
+        "|| to_tsquery('simple', quote_literal(word) || ending)) AS q FROM given, "
+        f"LATERAL (SELECT CASE WHEN length(word) >= {SHORTEST_PREFIX} THEN ':*' ELSE '' END AS ending) e "
         "WHERE stem IS DISTINCT FROM '{}' "
         "OR (%s AND NOT EXISTS (SELECT 1 FROM given WHERE stem IS DISTINCT FROM '{}')) "
         "UNION ALL SELECT to_tsquery('simple', pair) FROM unnest(%s::text[]) AS p(pair)), "

@@ -177,21 +177,35 @@ def _both(
 
 def eligible_resources(audience: Audience) -> QuerySet[Resource]:
     """Return the resources that pass everything but the host's own `visible_to`."""
-    queryset = _screened(Resource.objects.in_tenant(audience.tenant).available(Now()))
-    if audience.kinds:
-        queryset = queryset.filter(kind__in=list(audience.kinds))
-    if audience.languages:
-        queryset = queryset.filter(_speaks(audience.languages))
-    if audience.exclude_ids:
-        queryset = queryset.exclude(pk__in=list(audience.exclude_ids))
-    if audience.exclude_keys:
-        queryset = queryset.exclude(key__in=list(audience.exclude_keys))
-    if audience.among_ids is not None:
-        queryset = queryset.filter(pk__in=list(audience.among_ids))
-    if audience.learner is not None and audience.learner.pk:
-        # NOT IN, not NOT EXISTS: it is read once into a hash whatever the planner believes about the tables.
-        queryset = queryset.exclude(pk__in=_seen(audience.learner, audience.seen).values("resource"))
+    queryset: QuerySet[Resource] = Resource.objects.all()
+    for narrow in rules(audience).values():
+        queryset = narrow(queryset)
     return queryset
+
+
+def rules(audience: Audience) -> dict[str, Callable[[QuerySet[Resource]], QuerySet[Resource]]]:
+    """Return what `eligible_resources` asks: the name of a rule → what it leaves of a queryset."""
+    found: dict[str, Callable[[QuerySet[Any]], QuerySet[Any]]] = {
+        "tenant": lambda resources: resources.in_tenant(audience.tenant),  # type: ignore[attr-defined]
+        "available": lambda resources: resources.available(Now()),  # type: ignore[attr-defined]
+        "screened": _screened,
+    }
+    if audience.kinds:
+        found["kinds"] = lambda resources: resources.filter(kind__in=list(audience.kinds))
+    if audience.languages:
+        found["languages"] = lambda resources: resources.filter(_speaks(audience.languages))
+    if audience.exclude_ids:
+        found["exclude_ids"] = lambda resources: resources.exclude(pk__in=list(audience.exclude_ids))
+    if audience.exclude_keys:
+        found["exclude_keys"] = lambda resources: resources.exclude(key__in=list(audience.exclude_keys))
+    among = audience.among_ids
+    if among is not None:
+        found["among"] = lambda resources: resources.filter(pk__in=list(among))
+    learner = audience.learner
+    if learner is not None and learner.pk:
+        # NOT IN, not NOT EXISTS: it is read once into a hash whatever the planner believes about the tables.
+        found["seen"] = lambda resources: resources.exclude(pk__in=_seen(learner, audience.seen).values("resource"))
+    return found
 
 
 def _screened(resources: QuerySet[Resource]) -> QuerySet[Resource]:

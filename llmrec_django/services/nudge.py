@@ -86,6 +86,29 @@ def publish(task: str = EMBED_TASK, purpose: str = "embed") -> bool:
     return True
 
 
+def reach(within_s: float) -> str:
+    """Connect to the broker and leave; return what went wrong, "" where it answers. Never waits longer than that."""
+    from celery import current_app
+
+    app: Any = current_app
+    outcome: list[str] = []
+
+    def run() -> None:
+        try:
+            with app.connection_for_write(connect_timeout=within_s) as connection:
+                connection.transport_options = {**(connection.transport_options or {}), **_timeouts(connection)}
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=within_s)
+            outcome.append("")
+        except Exception as exc:  # noqa: BLE001 - every transport has its own errors
+            outcome.append(f"{type(exc).__name__}: {exc}")
+
+    # A thread: a broker that accepts and is silent is caught by no timeout of its client.
+    thread = threading.Thread(target=run, name="llmrec-reach", daemon=True)
+    thread.start()
+    thread.join(within_s)
+    return outcome[0] if outcome else f"did not answer in {within_s:g} s"
+
+
 def _timeouts(connection: Any) -> dict[str, Any]:
     if (connection.transport_cls or "").startswith(("redis", "rediss", "sentinel")):
         return {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S, "retry_on_timeout": False}

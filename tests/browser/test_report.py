@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,30 +11,14 @@ from django.utils import timezone
 
 from llmrec_django.models import EvaluationRecord, ModelVersion
 from llmrec_django.services.reasons import Reason, explain
-from tests.testapp.models import Member
+from tests.browser.looking import CONTRAST, OVERLAPS, keep_screenshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-POLICY = "default-src 'self'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'"
 SOURCES = {"blend": 0.212, "transitions": 0.181, "relevance": 0.176, "ease": 0.154, "content": 0.09, "popularity": 0.05}
-
-
-class StrictPolicy:
-    """Forbid everything inline and everything from elsewhere."""
-
-    def __init__(self, get_response):
-        self.get_response = get_response
-
-    def __call__(self, request):
-        response = self.get_response(request)
-        response["Content-Security-Policy"] = POLICY
-        return response
 
 
 def metrics(factor: float) -> dict:
@@ -107,41 +90,9 @@ def version(db) -> ModelVersion:
     return made
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Playwright's event loop runs in this thread; Django would take that for a mistake."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        yield
-
-
-@pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
-def page(request: pytest.FixtureRequest, browser: Browser, live_server, settings, client) -> Iterator[Page]:
-    """Give a page of a member of staff; complain about anything the browser complained about."""
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.browser.test_report.StrictPolicy"]
-    size, scheme = request.param
-    context = browser.new_context(
-        viewport=dict(zip(("width", "height"), SIZES[size], strict=True)), color_scheme=scheme, locale="en-GB"
-    )
-    client.force_login(Member.objects.create_superuser("boss@example.org", "secret"))
-    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])
-    page = context.new_page()
-    complaints: list[str] = []
-    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("requestfailed", lambda failed: complaints.append(f"{failed.url} {failed.failure}"))
-    page.name = f"{size}-{scheme}"
-    yield page
-    context.close()
-    assert complaints == []
-
-
 def open_report(page: Page, live_server, version: ModelVersion) -> None:
     page.goto(live_server.url + reverse("admin:llmrec_django_modelversion_report", args=[version.pk]))
-    folder = os.environ.get("LLMREC_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=f"{folder}/report-{page.name}.png", full_page="desktop" in page.name)
+    keep_screenshot(page, "report")
 
 
 def box(page: Page, selector: str) -> dict:
@@ -177,27 +128,3 @@ def test_the_report_is_seen_whole_and_its_marks_stand_where_the_numbers_say(
     ):
         ratio = page.locator(selector).first.evaluate(CONTRAST, name)
         assert ratio >= least, (selector, ratio)
-
-
-OVERLAPS = """rows => rows.filter((row) => {
-  const boxes = [...row.children].map((cell) => {
-    const range = document.createRange();
-    range.selectNodeContents(cell);
-    return range.getBoundingClientRect();
-  }).filter((box) => box.width && box.height);
-  return boxes.some((a, i) => boxes.slice(i + 1).some((b) =>
-    a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1));
-}).map((row) => row.innerText)"""
-CONTRAST = """(element, property) => {
-  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
-    .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  let behind = element;
-  while (behind && (parts(getComputedStyle(behind).backgroundColor)[3] ?? 1) === 0) behind = behind.parentElement;
-  const [a, b] = [
-    light(parts(getComputedStyle(element)[property])),
-    light(behind ? parts(getComputedStyle(behind).backgroundColor) : [255, 255, 255]),
-  ].sort((x, y) => y - x);
-  return (a + 0.05) / (b + 0.05);
-}"""

@@ -121,3 +121,13 @@ def test_scattered_words_do_not_count_as_found(hashing):
     assert keys(search("why do empires fall")) == ["rome"]
     assert keys(search("the empire is falling")) == ["rome"], "stems match, stop words do not count"
     assert keys(search("why")) == ["why"], "unless there is nothing else"
+
+
+def test_a_word_that_its_stem_spells_otherwise_is_found_in_both_forms(hashing):
+    Resource.objects.bulk_create(
+        [Resource(key="one", title="A history of Spain"), Resource(key="many", title="Histories of Spain")]
+    )
+    everything = eligible(Audience("default"))
+    found = {resource.pk: resource.key for resource in Resource.objects.all()}
+    for query in ("history", "histories"):
+        assert sorted(found[pk] for pk, _ in words(query, everything, 5)) == ["many", "one"]

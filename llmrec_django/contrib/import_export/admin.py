@@ -13,6 +13,8 @@ class ResourceImportExportMixin(ImportExportMixin):
     """For the admin of resources. Importing needs the permissions to add and to change, exporting the one to view."""
 
     resource_classes = [CatalogueResource]
+    # Named, or the package would put its buttons on Django's own template, without the notices of this app.
+    change_list_template = "admin/llmrec_django/change_list.html"
 
     def has_import_permission(self, request: Any) -> bool:
         # The package's own answer is yes for everybody unless a setting says otherwise.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,22 +58,47 @@ def rate(hits: ArrayLike, chances: ArrayLike) -> Rate:
     """
     y, n = np.asarray(hits, dtype=np.float64), np.asarray(chances, dtype=np.float64)
     y, n = y[n > 0], n[n > 0]
-    total = float(n.sum())
-    if not len(n):
+    return rate_of(
+        Sums(len(n), float(y.sum()), float(n.sum()), float((y * y).sum()), float((y * n).sum()), float((n * n).sum()))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What `rate` needs to know of all learners, so that a database can add it up."""
+
+    learners: int
+    """Who had any chances; the sums are over these."""
+    hits: float
+    chances: float
+    hits_squared: float
+    """Σ hits² over the learners."""
+    hits_by_chances: float
+    """Σ hits · chances."""
+    chances_squared: float
+    """Σ chances²."""
+
+
+def rate_of(sums: Sums) -> Rate:
+    """Return the rate and interval of `rate` from sums over learners."""
+    if not sums.learners or sums.chances <= 0:
         return Rate(None)
-    p = float(y.sum() / total)
-    learners = len(n)
-    residual = y - p * n
-    variance = float((residual**2).sum() / total**2) * (learners / (learners - 1) if learners > 1 else 1.0)
+    learners, total = sums.learners, sums.chances
+    p = sums.hits / total
+    # Σ (hits - p · chances)². What rounding leaves where every learner did the same is none.
+    square = sums.hits_squared + p**2 * sums.chances_squared
+    residual = square - 2 * p * sums.hits_by_chances
+    variance = residual / total**2 if residual > 1e-12 * square else 0.0
+    variance *= learners / (learners - 1) if learners > 1 else 1.0
     # Where every learner did the same there is no variance to see: then each learner counts as one chance.
     effective = p * (1 - p) / variance if variance > 0 and 0 < p < 1 else float(learners)
     effective = min(max(effective, 1.0), total)
     centre = (p + Z**2 / (2 * effective)) / (1 + Z**2 / effective)
-    half = Z * np.sqrt(p * (1 - p) / effective + Z**2 / (4 * effective**2)) / (1 + Z**2 / effective)
+    half = Z * math.sqrt(p * (1 - p) / effective + Z**2 / (4 * effective**2)) / (1 + Z**2 / effective)
     if variance == 0:
         variance = max(p * (1 - p), 0.25 / (effective + 1)) / effective
-    low, high = max(0.0, float(centre - half)), min(1.0, float(centre + half))
-    return Rate(p, low if p > 0 else 0.0, high if p < 1 else 1.0, float(y.sum()), total, variance)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return Rate(p, low if p > 0 else 0.0, high if p < 1 else 1.0, sums.hits, total, variance)
 
 
 def difference(one: Rate, other: Rate) -> Difference | None:

@@ -1,0 +1,74 @@
+"""The warning that recommendations have become worse: on every page of this app, to those who may see it."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from llmrec_django.models import LearnerProfile, Resource
+from tests.admin_site.test_versions import make_record, make_version
+
+WARNING = "Recommendations have become worse."
+
+
+@pytest.fixture
+def fallen(db):
+    version = make_version()
+    make_record(version, has_fallen=True)
+    return version
+
+
+def pages(resource, learner):
+    return [
+        reverse("admin:app_list", args=["llmrec_django"]),
+        reverse("admin:llmrec_django_resource_changelist"),
+        reverse("admin:llmrec_django_resource_add"),
+        reverse("admin:llmrec_django_resource_change", args=[resource.pk]),
+        reverse("admin:llmrec_django_experiment_changelist"),
+        reverse("admin:llmrec_django_learnerprofile_change", args=[learner.pk]),
+        reverse("admin:llmrec_django_learnerprofile_why", args=[learner.pk]),
+        reverse("admin:llmrec_django_recommendationlist_work"),
+    ]
+
+
+def test_it_stands_on_every_page_with_the_way_to_the_report(boss, fallen, make_resource):
+    learner = LearnerProfile.objects.create(visitor_key="v")
+    for page in pages(make_resource("r"), learner):
+        html = boss.get(page).content.decode()
+        assert html.count(WARNING) == 1, page
+        assert reverse("admin:llmrec_django_modelversion_report", args=[fallen.pk]) in html
+
+
+def test_it_is_gone_once_a_measurement_is_good_again(boss, fallen):
+    make_record(fallen, has_fallen=False)
+    assert WARNING not in boss.get(reverse("admin:app_list", args=["llmrec_django"])).content.decode()
+
+
+def test_it_is_gone_once_another_version_serves(boss, fallen):
+    fallen.status = "retired"
+    fallen.save()
+    make_version()
+    assert WARNING not in boss.get(reverse("admin:app_list", args=["llmrec_django"])).content.decode()
+
+
+def test_it_is_for_those_who_may_see_versions(staff_with, fallen):
+    staff = staff_with("view_resource")
+    assert WARNING not in staff.get(reverse("admin:llmrec_django_resource_changelist")).content.decode()
+
+
+def test_it_costs_one_query_for_any_number_of_versions(boss, fallen, django_assert_num_queries):
+    address = reverse("admin:llmrec_django_placement_changelist")
+    boss.get(address)
+    with CaptureQueriesContext(connection) as one:
+        boss.get(address)
+    for tenant in "abc":
+        make_record(make_version(tenant=tenant), has_fallen=True)
+    with django_assert_num_queries(len(one)):
+        html = boss.get(address).content.decode()
+    assert html.count(WARNING) == 4
+    assert sum("evaluationrecord" in query["sql"] for query in one) == 1
+
+
+def test_other_pages_of_the_admin_stay_as_they_are(boss, fallen):
+    assert WARNING not in boss.get(reverse("admin:index")).content.decode()
+    assert not Resource.objects.exists()

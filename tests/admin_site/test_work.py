@@ -1,0 +1,314 @@
+"""Recommendations at work: numbers checked by hand, a bound of queries, and what an empty site is told."""
+
+import math
+import re
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.urls import reverse
+from django.utils import timezone
+
+from llmrec_django.models import (
+    EmbeddingClaim,
+    Experiment,
+    ExperimentArm,
+    Interaction,
+    LearnerProfile,
+    RecommendationItem,
+    RecommendationList,
+    Resource,
+)
+from llmrec_django.services.backlog import backlogs
+from llmrec_django.services.work_report import QUERIES, report_work
+from tests.admin_site.test_versions import make_record, make_version
+
+WORK = "admin:llmrec_django_recommendationlist_work"
+
+
+@pytest.fixture(autouse=True)
+def _no_cache():
+    cache.clear()
+
+
+class Site:
+    """A few resources and learners, and lists that are written as they are said."""
+
+    def __init__(self):
+        self.now = timezone.now()
+        self.resources = [Resource.objects.create(key=f"r{n}", title=f"R{n}") for n in range(8)]
+        old = self.now - timedelta(days=400)
+        Resource.objects.filter(key__in=["r0", "r1", "r2", "r3"]).update(created_at=old)
+        self.learners = [LearnerProfile.objects.create(visitor_key=f"v{n}") for n in range(4)]
+
+    def list(self, learner, shown, *, placement="home", days_ago=1.0, clicked=(), outcomes=None, **fields):
+        at = self.now - timedelta(days=days_ago)
+        made = RecommendationList.objects.create(
+            learner=None if learner is None else self.learners[learner], placement=placement, k=len(shown), **fields
+        )
+        RecommendationList.objects.filter(pk=made.pk).update(created_at=at)
+        for rank, number in enumerate(shown, start=1):
+            RecommendationItem.objects.create(
+                list=made,
+                rank=rank,
+                resource=self.resources[number],
+                score=1,
+                shown_at=at,
+                clicked_at=at if number in clicked else None,
+                outcomes=(outcomes or {}).get(number, {}),
+            )
+        return made
+
+    def met(self, learner, number, days_ago=100.0):
+        Interaction.objects.create(
+            learner=self.learners[learner],
+            resource=self.resources[number],
+            verb="viewed",
+            occurred_at=self.now - timedelta(days=days_ago),
+            event_id=f"{learner}:{number}",
+        )
+
+    def report(self, days=30, **options):
+        return report_work("default", self.now - timedelta(days=days), self.now + timedelta(seconds=1), **options)
+
+
+@pytest.fixture
+def site(db):
+    return Site()
+
+
+class TestRates:
+    def test_clicks_and_conversions_are_counted_by_items_seen(self, site):
+        site.list(0, [0, 1, 2], clicked=[0])
+        site.list(1, [0, 3], clicked=[0, 3], outcomes={3: {"enrolled": "2026-01-01T00:00:00+00:00"}})
+        site.list(2, [4], placement="mail", outcomes={4: {"borrowed": "2026-01-01T00:00:00+00:00"}})
+        report = site.report()
+        rates = report.whole.counted.rates
+        assert report.whole.counted.shown == 6
+        assert report.whole.counted.learners == 3
+        assert rates["clicked"].value == pytest.approx(3 / 6)
+        assert rates["enrolled"].value == pytest.approx(1 / 6)
+        assert rates["borrowed"].value == pytest.approx(1 / 6)
+        assert rates["purchased"].value == 0
+        by = {part.name: part.counted for part in report.parts}
+        assert list(by) == ["home", "mail"], "most items seen first"
+        assert by["home"].rates["clicked"].value == pytest.approx(3 / 5)
+        assert by["mail"].rates["borrowed"].value == 1
+
+    def test_intervals_are_those_of_the_experiment_report(self, site):
+        from llmrec_django.engine.evaluation.arms import rate
+
+        site.list(0, [0, 1, 2, 3], clicked=[0])
+        site.list(0, [0, 1], clicked=[0, 1])
+        site.list(1, [0, 1, 2], clicked=[])
+        site.list(2, [5], clicked=[5])
+        found = site.report().whole.counted.rates["clicked"]
+        by_hand = rate([3, 0, 1], [6, 3, 1])
+        assert (found.value, found.low, found.high) == pytest.approx((by_hand.value, by_hand.low, by_hand.high))
+
+    def test_lists_of_somebody_unknown_count_each_for_itself(self, site):
+        site.list(None, [0])
+        site.list(None, [1])
+        assert site.report().whole.counted.learners == 2
+
+    def test_what_nobody_saw_what_was_not_shown_and_what_is_older_is_left_out(self, site):
+        unseen = site.list(0, [0])
+        unseen.items.update(shown_at=None)
+        site.list(1, [1], is_shadow=True)
+        site.list(2, [2], days_ago=40)
+        site.list(3, [3], tenant="b")
+        report = site.report()
+        assert report.whole.counted.shown == 0
+        assert report.whole.counted.rates["clicked"].value is None
+        assert site.report(days=90).whole.counted.shown == 1
+
+    def test_days_and_weeks_are_told_apart(self, site):
+        for days_ago in (1, 2, 2, 20):
+            site.list(0, [0], days_ago=days_ago, clicked=[0] if days_ago == 2 else [])
+        days = site.report(days=7).over_time
+        assert [(counted.shown, counted.rates["clicked"].value) for _when, counted in days] == [(2, 1.0), (1, 0.0)]
+        assert [when for when, _counted in days] == sorted(when for when, _counted in days)
+        assert sum(counted.shown for _when, counted in site.report(days=30, step="week").over_time) == 4
+
+    def test_by_version_and_by_arm(self, site):
+        version = make_version()
+        experiment = Experiment.objects.create(name="short")
+        ExperimentArm.objects.create(experiment=experiment, name="control")
+        site.list(0, [0], version=version)
+        site.list(1, [0, 1], experiment=experiment, arm="control")
+        assert {part.name: part.counted.shown for part in site.report(by="version").parts} == {
+            None: 2,
+            str(version.pk): 1,
+        }
+        assert {part.name: part.counted.shown for part in site.report(by="arm").parts} == {
+            None: 1,
+            f"{experiment.pk}:control": 2,
+        }
+
+
+class TestSpread:
+    def test_coverage_and_gini_are_those_of_the_whole_catalogue(self, site):
+        import numpy as np
+
+        from llmrec_django.engine.evaluation.metrics import gini
+
+        for learner in range(3):
+            site.list(learner, [0, 1])
+        site.list(3, [0, 5])
+        spread = site.report().whole.spread
+        assert spread.resources == 3
+        assert spread.coverage == pytest.approx(3 / 8)
+        ranked = np.array([[0, 1], [0, 1], [0, 1], [0, 5]])
+        assert spread.gini == pytest.approx(gini(ranked, 8))
+
+    def test_novelty_is_in_bits_of_learners_who_met_it(self, site):
+        for learner in range(3):
+            site.met(learner, 0)
+        site.list(0, [0, 1])
+        # Of three learners, and one imagined, four met r0 and one r1.
+        assert site.report().whole.spread.novelty == pytest.approx((0 + math.log2(4)) / 2)
+
+    def test_new_resources_are_those_added_lately(self, site):
+        site.list(0, [0, 1, 4])
+        site.list(1, [5], placement="mail")
+        report = site.report()
+        assert report.whole.spread.new_share == pytest.approx(2 / 4)
+        assert {part.name: part.spread.new_share for part in report.parts} == {
+            "home": pytest.approx(1 / 3),
+            "mail": 1.0,
+        }
+
+    def test_new_learners_are_those_who_had_done_nothing_before(self, site):
+        site.met(0, 0, days_ago=50)
+        site.met(1, 0, days_ago=0.5)
+        for learner in (0, 1, 2):
+            site.list(learner, [3], fallback="popular" if learner == 2 else "")
+        site.list(None, [3])
+        lists = site.report().whole.lists
+        assert (lists.lists, lists.learners, lists.named, lists.new_learners) == (4, 3, 3, 2)
+        assert lists.new_share == pytest.approx(2 / 3)
+        assert lists.fallback_share == pytest.approx(1 / 4)
+
+
+class TestBacklog:
+    def test_counts_what_waits_and_what_failed(self, make_resource, embed, space):
+        embed(make_resource("done"), [1, 0, 0])
+        make_resource("waits")
+        failed, empty, changed = make_resource("failed"), make_resource("empty"), make_resource("changed")
+        for resource, state in ((failed, "failed"), (empty, "empty")):
+            EmbeddingClaim.objects.create(
+                resource=resource,
+                space=space,
+                state=state,
+                content_hash=resource.content_hash,
+                token="t",
+                lease_until=timezone.now(),
+            )
+        embed(changed, [0, 1, 0])
+        Resource.objects.filter(pk=changed.pk).update(title="Another title")
+        [found] = backlogs()
+        assert (found.waiting, found.failed) == (2, 1)
+
+    def test_says_when_counting_takes_too_long(self, make_resource, space):
+        for n in range(3):
+            make_resource(f"r{n}")
+        from django.db import connection
+
+        from llmrec_django.services import backlog
+
+        with pytest.raises(Exception, match="statement timeout"):
+            backlog._in_time("default", "SELECT 1, 2 FROM pg_sleep(5)", [], 50)
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone()[0] == "0"
+
+
+class TestPage:
+    def test_costs_the_same_for_two_lists_and_for_many(self, boss, site, django_assert_max_num_queries):
+        version = make_version()
+        make_record(version, has_fallen=False)
+        site.list(0, [0, 1], version=version)
+        site.list(1, [0], placement="mail")
+        boss.get(reverse(WORK))
+        with django_assert_max_num_queries(24) as few:
+            boss.get(reverse(WORK))
+        for n in range(30):
+            site.list(n % 4, [0, 1, 2], placement=f"p{n}", version=make_version("retired"))
+        with django_assert_max_num_queries(len(few)):
+            boss.get(reverse(WORK), {"days": "90"})
+        assert QUERIES == 4
+
+    def test_the_report_itself_takes_as_many_as_it_says(self, site, django_assert_num_queries):
+        site.list(0, [0, 1])
+        with django_assert_num_queries(QUERIES):
+            site.report()
+
+    def test_shows_rates_by_placement_and_the_gate(self, boss, site):
+        version = make_version()
+        version.metrics["differences"] = {"transitions": {"mean": 0.031, "low": 0.02, "high": 0.042}}
+        version.save()
+        site.list(0, [0, 1, 2, 3], clicked=[0], version=version)
+        site.list(1, [0], placement="after-lesson")
+        html = boss.get(reverse(WORK)).content.decode()
+        assert re.findall(r"<h2>(.*?)</h2>", html)[-5:] == [
+            "Clicks over time",
+            "Clicked",
+            "Spread",
+            "Quality over time",
+            "Model history",
+        ]
+        assert "after-lesson" in html
+        assert "25.00" in html
+        assert "0.0310" in html
+        by_version = boss.get(reverse(WORK), {"by": "version", "days": "7"}).content.decode()
+        assert f"version {version.pk}" in by_version
+        assert "without training" in by_version
+
+    def test_quality_is_for_those_who_may_see_versions(self, staff_with, site):
+        make_version()
+        html = staff_with("view_recommendationlist").get(reverse(WORK)).content.decode()
+        assert "Model history" not in html
+
+    def test_is_closed_without_the_permission_to_view_lists(self, staff_with, db):
+        assert staff_with("view_resource").get(reverse(WORK)).status_code == 403
+
+    def test_is_reached_from_the_lists_and_from_the_index_of_the_app(self, boss, db):
+        for page in (
+            reverse("admin:llmrec_django_recommendationlist_changelist"),
+            reverse("admin:app_list", args=["llmrec_django"]),
+        ):
+            assert reverse(WORK) in boss.get(page).content.decode()
+
+    def test_nonsense_in_the_address_is_no_error(self, boss, site):
+        for query in ({"days": "x"}, {"by": "colour"}, {"tenant": "nobody"}, {"days": "9999999999999999999"}):
+            assert boss.get(reverse(WORK), query).status_code == 200
+
+    def test_an_empty_site_is_told_what_to_do_next(self, boss, db):
+        html = boss.get(reverse(WORK)).content.decode()
+        assert "What to do next" in html
+        assert "run llmrec_sync" in html
+
+    def test_each_thing_that_is_missing_is_named(self, boss, site, settings):
+        html = boss.get(reverse(WORK)).content.decode()
+        assert "run llmrec_embed" in html
+        assert "put the recommend tag on a page" in html
+        made = site.list(0, [0])
+        made.items.update(shown_at=None)
+        site.met(0, 0)
+        html = boss.get(reverse(WORK)).content.decode()
+        assert "nobody is known to have seen one" in html
+        assert "run llmrec_train" in html
+        made.items.update(shown_at=site.now - timedelta(hours=1), clicked_at=site.now)
+        assert "most likely only clicks are reported" in boss.get(reverse(WORK)).content.decode()
+        settings.LLMREC = {"CELERY": False, "STORE_LISTS": None, "ENABLED": False}
+        html = boss.get(reverse(WORK)).content.decode()
+        assert "STORE_LISTS" in html
+        assert "ENABLED" in html
+
+    def test_another_tenant_can_be_chosen(self, boss, site):
+        Resource.objects.create(key="other", tenant="b", title="B")
+        site.list(0, [0])
+        site.list(1, [0, 1], tenant="b")
+        assert "by 1 learner" in boss.get(reverse(WORK), {"tenant": "b"}).content.decode()
+        html = boss.get(reverse(WORK)).content.decode()
+        assert '<option value="b">' in html

@@ -114,18 +114,15 @@ def nameable(eligibility: Eligibility) -> tuple[str, tuple[Any, ...]]:
     Where the host's tables are in another database, `eligibility.visible_rows` is to be asked as well.
     """
     public, params = _public(database(), conf.SCREEN["UNSCREENED"], screen_id())
-    return f'"{Resource._meta.db_table}"."id" IN ({public}) AND ({eligibility.visible})', (
-        *params,
-        *eligibility.visible_params,
-    )
+    return f"{public} AND ({eligibility.visible})", (*params, *eligibility.visible_params)
 
 
 @functools.lru_cache(maxsize=8)
 def _public(using: str, unscreened: str, screen: str) -> tuple[str, tuple[Any, ...]]:
-    """Compile what anybody may see as far as we know; the arguments are what it depends on."""
+    """Compile what anybody may see as far as we know, as a condition; the arguments are what it depends on."""
     resources = _screened(Resource.objects.available(Now())).order_by().values("pk")
     sql, params = resources.query.get_compiler(using).as_sql()
-    return sql, tuple(params)
+    return f"({sql.partition(' WHERE ')[2]})", tuple(params)
 
 
 def _asked_for(audience: Audience, using: str) -> tuple[str, tuple[Any, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,7 +21,7 @@ from llmrec_django.models import (
     ResourceCompetency,
 )
 from llmrec_django.retrieval.eligibility import nameable
-from llmrec_django.retrieval.sql import database
+from llmrec_django.retrieval.sql import columns_of, database, instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,45 +52,44 @@ MOST_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Title:
-    """A resource as it may be named."""
-
-    id: int
-    key: str
-    title: str
-    translations: Any
-    keywords: Any
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """What is true of the resources in one list."""
 
-    titles: dict[int, Title] = field(default_factory=dict)
-    """Of the learner's own resources that may be named to them."""
+    titles: dict[int, Resource] = field(default_factory=dict)
+    """Resources that may be named to the learner."""
     competencies: dict[int, dict[int, str]] = field(default_factory=dict)
     """Resource → id and title of what it teaches or assesses."""
     unlocked_by: dict[int, list[int]] = field(default_factory=dict)
     """Listed resource → what it asks for and the learner has done."""
     ages: dict[int, int] = field(default_factory=dict)
-    """Resource → whole days since it was added, where that was asked."""
+    """Resource → whole days since it was added."""
     shared: dict[tuple[int, int], int] = field(default_factory=dict)
     """Pair of resources → learners who chose both, at least, where that was asked."""
     lately: dict[int, int] = field(default_factory=dict)
     """Resource → learners who chose it in the last LLMREC["POPULAR_DAYS"] days, at least, where that was asked."""
 
+    def note(self, row: Resource, *, is_named: bool, age: int, unlocked: list[int] | None, competencies: Any) -> None:
+        """Take down what was read of one resource."""
+        self.ages[row.pk] = max(0, age)
+        if is_named:
+            self.titles[row.pk] = row
+        if unlocked:
+            self.unlocked_by[row.pk] = unlocked
+        if competencies:
+            self.competencies[row.pk] = {int(pk): title for pk, title in competencies.items()}
+
 
 def read_facts(
     eligibility: Eligibility,
     listed: Sequence[int],
-    own: Iterable[int],
+    own: Sequence[int],
     learner_id: int | None,
     *,
-    aged: Sequence[int] = (),
+    columns: Sequence[str],
     pairs: Sequence[tuple[int, int]] = (),
     popular: Iterable[int] = (),
-) -> Facts:
-    """Read what the tables know, in one query.
+) -> tuple[dict[int, Resource], Facts]:
+    """Read listed resources and what the tables know about them and a learner's own, in one query.
 
     What other learners did is remembered in the process, for an hour and for LLMREC["POPULAR_CACHE_S"].
 
@@ -100,91 +98,93 @@ def read_facts(
         listed: Ids of the listed resources.
         own: Ids of the learner's resources that would be named.
         learner_id: None for someone unknown.
-        aged: Listed resources whose age is asked.
+        columns: Fields of the listed resources that are read; the others are deferred.
         pairs: Of resources, whose common learners are asked.
         popular: Resources of which it is asked how many chose them lately.
+
+    Returns:
+        The listed resources that are there, by id, and the facts.
     """
+    using = database()
+    fields = columns_of(Resource, columns)
     condition, params = nameable(eligibility)
     done = [name for name, verb in conf.VERBS.items() if verb.effect == "positive" and verb.weight >= DONE_FROM]
-    mine = list(own)
     choosers, unread = _choosers.held({pk for pair in pairs for pk in pair})
     lately, uncounted = _lately.held(set(popular))
     facts = Facts(lately=lately)
-    sql = (
-        f"WITH needed AS (SELECT p.resource_id, p.requires_id FROM {PREREQUISITES} p "
-        f"WHERE p.resource_id = ANY(%s::bigint[]) AND EXISTS (SELECT 1 FROM {INTERACTIONS} i "
-        "WHERE i.learner_id = %s AND i.resource_id = p.requires_id AND i.verb = ANY(%s))) "
-        "SELECT 0 AS fact, id AS a, 0::bigint AS b, key AS text, "
-        "jsonb_build_array(title, translations, keywords)::text "
-        # An array, not two conditions: the table is then read by its key.
-        f"FROM {RESOURCES} WHERE id = ANY(ARRAY(SELECT unnest(%s::bigint[]) UNION SELECT requires_id FROM needed)) "
-        f"AND {condition} "
-        "UNION ALL SELECT 1, resource_id, requires_id, '', NULL FROM needed "
-        f"UNION ALL SELECT 2, l.resource_id, c.id, c.title, NULL FROM {LINKS} l "
-        f"JOIN {COMPETENCIES} c ON c.id = l.competency_id "
-        "WHERE l.resource_id = ANY(%s::bigint[]) AND l.relation IN ('teaches', 'assesses')"
-    )
-    values: list[Any] = [_array(listed), learner_id, done, _array(mine), *params, _array([*listed, *mine])]
-    if aged:
-        sql += (
-            " UNION ALL SELECT 3, id, extract(epoch FROM now() - created_at)::bigint / 86400, '', NULL "
-            f"FROM {RESOURCES} WHERE id = ANY(%s::bigint[])"
-        )
-        values.append(_array(aged))
-    chose, chosen = _chose()
+    selected = ", ".join(f'"{RESOURCES}"."{column.column}"' for column in fields)
+    sql = _SQL.format(columns=selected, nameable=condition, counted=_counted(unread, uncounted))
+    values = [_array(listed), learner_id, done, *params]
     if unread:
-        sql += _CHOOSERS.format(chose=chose)
-        values += [*chosen, _array(unread)]
+        values += [_array(unread), *_chose()[1]]
     if uncounted:
-        sql += _LATELY.format(chose=chose)
-        values += [timezone.now() - timedelta(days=conf.POPULAR_DAYS), *chosen, _array(uncounted)]
-    with connections[database()].cursor() as cursor:
-        cursor.execute(sql, values)
-        for fact, first, second, text, more in cursor.fetchall():
-            if fact == 0:
-                title, translations, keywords = json.loads(more)
-                facts.titles[first] = Title(first, text, title, translations, keywords)
-            elif fact == 1:
-                facts.unlocked_by.setdefault(first, []).append(second)
-            elif fact == 2 and text:
-                facts.competencies.setdefault(first, {})[second] = text
-            elif fact == 3:
-                facts.ages[first] = max(0, second)
-            elif fact == 4:
-                choosers[first] = _ids(text)
-            elif fact == 5:
-                lately[first] = second
-    _choosers.keep({pk: choosers[pk] for pk in unread}, KEPT_S)
-    _lately.keep({pk: lately[pk] for pk in uncounted}, float(conf.POPULAR_CACHE_S))
+        since = timezone.now() - timedelta(days=conf.POPULAR_DAYS)
+        values += [_array(uncounted), since, *_chose()[1]]
+    asked = dict.fromkeys([*listed, *own, *unread, *uncounted])
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql, [*values, _array(list(asked))])
+        read = cursor.fetchall()
+    wanted = set(listed)
+    rows: dict[int, Resource] = {}
+    for found in read:
+        row = instance_of(Resource, fields, found[: len(fields)], connections[using])
+        may_be_named, age, unlocked, competencies, chose, chose_lately = found[len(fields) :]
+        facts.note(row, is_named=may_be_named, age=age, unlocked=unlocked, competencies=competencies)
+        if chose is not None:
+            choosers[row.pk] = np.array(chose, dtype=np.int64)
+        if chose_lately is not None:
+            lately[row.pk] = chose_lately
+        if row.pk in wanted:
+            rows[row.pk] = row
+    _choosers.keep({pk: choosers[pk] for pk in unread if pk in choosers}, KEPT_S)
+    _lately.keep({pk: lately[pk] for pk in uncounted if pk in lately}, float(conf.POPULAR_CACHE_S))
     for one, other in pairs:
-        facts.shared[one, other] = len(np.intersect1d(choosers[one], choosers[other], assume_unique=True))
+        if one in choosers and other in choosers:
+            facts.shared[one, other] = len(np.intersect1d(choosers[one], choosers[other], assume_unique=True))
     if eligibility.visible_rows is not None and facts.titles:
         visible = eligibility.visible_rows(list(facts.titles))
         for hidden in set(facts.titles) - visible:
             del facts.titles[hidden]
-    return facts
+    return rows, facts
 
 
-_CHOOSERS = (
-    " UNION ALL SELECT 4, p.id, 0, coalesce((SELECT array_agg(DISTINCT l.id)::text FROM ("
+_SQL = (
+    f"WITH needed AS (SELECT p.resource_id, p.requires_id FROM {PREREQUISITES} p "
+    f"WHERE p.resource_id = ANY(%s::bigint[]) AND EXISTS (SELECT 1 FROM {INTERACTIONS} i "
+    "WHERE i.learner_id = %s AND i.resource_id = p.requires_id AND i.verb = ANY(%s))) "
+    "SELECT {columns}, ({nameable}), extract(epoch FROM now() - created_at)::bigint / 86400, "
+    f'(SELECT array_agg(n.requires_id) FROM needed n WHERE n.resource_id = "{RESOURCES}".id), '
+    "(SELECT json_object_agg(c.id, c.title) "
+    f"FROM {LINKS} l JOIN {COMPETENCIES} c ON c.id = l.competency_id AND c.title <> '' "
+    f"""WHERE l.resource_id = "{RESOURCES}".id AND l.relation IN ('teaches', 'assesses')), """
+    # An array, not two conditions: the table is then read by its key.
+    f'{{counted}} FROM "{RESOURCES}" '
+    "WHERE id = ANY(ARRAY(SELECT requires_id FROM needed UNION SELECT unnest(%s::bigint[])))"
+)
+
+
+def _counted(unread: Sequence[int], uncounted: Sequence[int]) -> str:
+    """Return the columns that say who chose a resource and how many did lately, where that is not known."""
+    chose = _chose()[0]
+    of_this = f'FROM {INTERACTIONS} WHERE resource_id = "{RESOURCES}".id'
+    agreed = f"chose JOIN {LEARNERS} l ON l.id = chose.learner_id AND l.personalise"
     # Without an order: two resources are then both read from the oldest rows on, where the same learners stand.
-    f"SELECT learner_id FROM {INTERACTIONS} WHERE resource_id = p.id AND {{chose}} LIMIT {COUNTED}) chose "
-    f"JOIN {LEARNERS} l ON l.id = chose.learner_id AND l.personalise), '{{{{}}}}'), NULL "
-    "FROM unnest(%s::bigint[]) AS p(id)"
-)
-_LATELY = (
-    " UNION ALL SELECT 5, p.id, (SELECT count(DISTINCT l.id) FROM ("
-    f"SELECT learner_id FROM {INTERACTIONS} WHERE resource_id = p.id AND occurred_at >= %s AND {{chose}} "
-    f"LIMIT {COUNTED_LATELY}) chose JOIN {LEARNERS} l ON l.id = chose.learner_id AND l.personalise), '', NULL "
-    "FROM unnest(%s::bigint[]) AS p(id)"
-)
+    who = (
+        f'CASE WHEN "{RESOURCES}".id = ANY(%s::bigint[]) THEN coalesce((SELECT array_agg(DISTINCT l.id) FROM ('
+        f"SELECT learner_id {of_this} AND {chose} LIMIT {COUNTED}) {agreed}), '{{}}') END"
+    )
+    how_many = (
+        f'CASE WHEN "{RESOURCES}".id = ANY(%s::bigint[]) THEN (SELECT count(DISTINCT l.id) FROM ('
+        f"SELECT learner_id {of_this} AND occurred_at >= %s AND {chose} LIMIT {COUNTED_LATELY}) {agreed}) END"
+    )
+    return f"{who if unread else 'NULL'}, {how_many if uncounted else 'NULL'}"
 
 
 def nameable_ids(eligibility: Eligibility, ids: Sequence[int]) -> set[int]:
     """Return which of some resources the audience may be told the title of."""
     condition, params = nameable(eligibility)
     with connections[database()].cursor() as cursor:
-        cursor.execute(f"SELECT id FROM {RESOURCES} WHERE id = ANY(%s) AND {condition}", [list(ids), *params])
+        cursor.execute(f'SELECT id FROM "{RESOURCES}" WHERE id = ANY(%s) AND {condition}', [list(ids), *params])
         found = {int(pk) for (pk,) in cursor.fetchall()}
     return found if eligibility.visible_rows is None or not found else eligibility.visible_rows(sorted(found))
 
@@ -204,12 +204,6 @@ def _chose() -> tuple[str, list[Any]]:
 def _array(ids: Sequence[int]) -> str:
     """Return ids as PostgreSQL reads an array: quicker than a list for the driver to turn over, one by one."""
     return "{" + ",".join(map(str, ids)) + "}"
-
-
-def _ids(text: str) -> NDArray[np.int64]:
-    """Read an array of ids as PostgreSQL writes it."""
-    inside = text[1:-1]
-    return np.array(inside.split(","), dtype=np.int64) if inside else np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,12 +107,12 @@ def load_rows(
     """
     using = database()
     connection = connections[using]
-    parts: list[tuple[str, Any, list[Any]]] = [("t", model, _columns(model, fields))]
+    parts: list[tuple[str, Any, list[Any]]] = [("t", model, columns_of(model, fields))]
     tables = f'"{model._meta.db_table}" t'
     for place, (name, wanted) in enumerate((related or {}).items()):
         key: Any = model._meta.get_field(name)
         other = key.related_model
-        parts.append((f"t{place}", other, _columns(other, wanted)))
+        parts.append((f"t{place}", other, columns_of(other, wanted)))
         tables += f' LEFT JOIN "{other._meta.db_table}" t{place} ON t{place}.id = t."{key.column}"'
     selected = ", ".join(f'{table}."{column.column}"' for table, _, columns in parts for column in columns)
     found = []
@@ -123,7 +123,7 @@ def load_rows(
             for _, of, columns in parts:
                 own = values[begin : begin + len(columns)]
                 begin += len(columns)
-                rows.append(_instance(of, columns, own, connection) if own[0] is not None else None)
+                rows.append(instance_of(of, columns, own, connection) if own[0] is not None else None)
             row = rows[0]
             assert row is not None
             for name, other in zip(related or (), rows[1:], strict=True):
@@ -132,12 +132,13 @@ def load_rows(
     return found
 
 
-def _columns(model: type[Model], fields: Sequence[str]) -> list[Any]:
+def columns_of(model: type[Model], fields: Sequence[str]) -> list[Any]:
     """Return the columns of the fields, the primary key, by which a missing row is known, first."""
     return [column for column in model._meta.concrete_fields if column.name in fields]
 
 
-def _instance(model: type[Any], columns: list[Any], values: Sequence[Any], connection: Any) -> Any:
+def instance_of(model: type[Any], columns: list[Any], values: Sequence[Any], connection: Any) -> Any:
+    """Return a row from the values of its columns, as a queryset would; other fields are deferred."""
     read = [
         column.from_db_value(value, None, connection) if hasattr(column, "from_db_value") else value
         for column, value in zip(columns, values, strict=True)

@@ -15,6 +15,7 @@ from llmrec_django.retrieval.candidates import resource_vectors
 from llmrec_django.retrieval.facts import Facts, nameable_ids, read_facts
 from llmrec_django.services.influence import Influence, of_content, of_trained
 from llmrec_django.services.levels import nearest_level
+from llmrec_django.services.results import SHOWN_COLUMNS, hydrate
 from llmrec_django.types import Evidence, EvidenceResource
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Row = tuple[int, float, str]
+"""Resource id, score and source."""
 MOST_WORDS = 3
 """Keywords, interests, competencies and words of each sort that are kept, at most."""
 POPULARITY = ("popularity", "popular_lately")
@@ -54,17 +57,22 @@ class Basis:
     """Resource → the editorial rule that placed it."""
 
 
-def with_evidence(items: Sequence[Recommendation], basis: Basis) -> tuple[Recommendation, ...]:
-    """Return a list's items with their evidence. Never raises: a list is worth more than its reasons."""
-    if not conf.EXPLAIN or not items or basis.eligibility is None:
-        return tuple(items)
+def explained(ranked: Sequence[Row], basis: Basis) -> tuple[Recommendation, ...]:
+    """Load ranked resources with their evidence, in one query and in this order.
+
+    Where evidence cannot be had they come without: a list is worth more than its reasons.
+    """
+    if not conf.EXPLAIN or not ranked or basis.eligibility is None:
+        return hydrate(ranked)
     try:
-        influences = _influences(items, basis)
-        facts = _facts(items, influences, basis)
-        return tuple(replace(item, evidence=_evidence(item, influences, facts, basis)) for item in items)
+        influences = _influences(ranked, basis)
+        rows, known = _known(ranked, influences, basis)
+        return tuple(
+            replace(item, evidence=_evidence(item, influences, known, basis)) for item in hydrate(ranked, rows)
+        )
     except (DatabaseError, LLMRecError, ArithmeticError, LookupError, TypeError, ValueError):
         logger.exception("a list goes without reasons")
-        return tuple(items)
+        return hydrate(ranked)
 
 
 def still_named(items: Sequence[Recommendation], eligibility: Eligibility) -> tuple[Recommendation, ...]:
@@ -101,13 +109,13 @@ def round_down(n: int, least: int) -> int:
     return max(n // step * step, max(1, least))
 
 
-def _influences(items: Sequence[Recommendation], basis: Basis) -> dict[int, Influence]:
+def _influences(ranked: Sequence[Row], basis: Basis) -> dict[int, Influence]:
     found: dict[int, Influence] = {}
-    trained = [item.resource.pk for item in items if item.source == "trained"]
+    trained = [pk for pk, _, source in ranked if source == "trained"]
     if trained and basis.scored is not None:
         by = basis.scored.basis()
         found |= of_trained(by.scorer, by.asked, trained, by.raw)
-    content = [item.resource.pk for item in items if item.source == "content"]
+    content = [pk for pk, _, source in ranked if source == "content"]
     if content and basis.learned is not None and basis.space is not None:
         vectors = resource_vectors(basis.space, content) if basis.vectors is None else basis.vectors
         found |= of_content(basis.learned, vectors, content)
@@ -123,25 +131,26 @@ class _Known:
     """Own → the strongest thing the learner did with it."""
 
 
-def _facts(items: Sequence[Recommendation], influences: dict[int, Influence], basis: Basis) -> _Known:
-    listed = [item.resource.pk for item in items]
+def _known(ranked: Sequence[Row], influences: dict[int, Influence], basis: Basis) -> tuple[dict[int, Resource], _Known]:
     own = {pk for influence in influences.values() for pk, _ in influence.own}
-    learner_id = basis.learner.pk if basis.learner is not None else None
     assert basis.eligibility is not None
-    newest = [item.resource.pk for item in items if item.source == "newest"]
     pairs = [
         (mine, pk)
         for pk, influence in influences.items()
         if _is_followed(influence)
         for mine in [own for own, _ in influence.own if own != pk][:1]
     ]
-    popular = [
-        item.resource.pk
-        for item in items
-        if item.source == "popular" or _is_popular(influences.get(item.resource.pk, Influence()))
-    ]
-    facts = read_facts(basis.eligibility, listed, sorted(own), learner_id, aged=newest, pairs=pairs, popular=popular)
-    return _Known(facts, _verbs(basis) if own or facts.unlocked_by else {})
+    popular = [pk for pk, _, source in ranked if source == "popular" or _is_popular(influences.get(pk, Influence()))]
+    rows, facts = read_facts(
+        basis.eligibility,
+        [pk for pk, _, _ in ranked],
+        sorted(own),
+        basis.learner.pk if basis.learner is not None else None,
+        columns=SHOWN_COLUMNS,
+        pairs=pairs,
+        popular=popular,
+    )
+    return rows, _Known(facts, _verbs(basis) if own or facts.unlocked_by else {})
 
 
 def _is_followed(influence: Influence) -> bool:
@@ -203,7 +212,7 @@ def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Kn
         level=resource.level if basis.level is not None and resource.level == nearest_level(basis.level) else "",
         minutes=resource.duration_minutes if fits else 0,
         minutes_per_week=minutes if fits and minutes else 0,
-        new_days=facts.ages.get(resource.pk),
+        new_days=facts.ages.get(resource.pk) if item.source == "newest" else None,
         rule=(basis.rules or {}).get(resource.pk, ""),
     )
 

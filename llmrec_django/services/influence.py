@@ -35,7 +35,7 @@ LEAST_SHARE = 0.1
 """Of what all own resources and goals did: with less, one is not named."""
 LEAST_PART = 0.05
 """Of what sets the resource above an average one: where a history does less than that, it is not why."""
-LEAST_ASKED_AGAIN = 0.25
+LEAST_ASKED_AGAIN = 0.5
 """A source that costs much and has a smaller say is not asked again: the others tell as well what lifted a resource.
 `python -m benchmarks.faithfulness` measures it."""
 READINGS = 100

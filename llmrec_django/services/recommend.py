@@ -25,13 +25,13 @@ from llmrec_django.retrieval.candidates import (
 from llmrec_django.retrieval.dismissals import dismissals
 from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.services.discovery import with_new
-from llmrec_django.services.evidence import Basis, with_evidence
+from llmrec_django.services.evidence import Basis, explained
 from llmrec_django.services.experiments import assign
 from llmrec_django.services.learned import learn
 from llmrec_django.services.levels import leaning, leans, level_of
 from llmrec_django.services.lists import is_kept, store_list
 from llmrec_django.services.reasons.templates import with_reasons
-from llmrec_django.services.results import hydrate, requester
+from llmrec_django.services.results import requester
 from llmrec_django.services.scoring import score_learners
 from llmrec_django.services.spaces import active_space, tables_exist
 from llmrec_django.services.versions import serving_version
@@ -204,10 +204,16 @@ def make_list(
         scored=scored,
         basis=basis,
     )
-    items = hydrate(ranked)
+    chances: Mapping[int, float] = {}
     if explored and lot is not None:
-        items = _explored(items, size, place, lot)
-    items = with_written(with_reasons(with_evidence(items, basis)), tenant=tenant)
+        ranked, chances = _explored(ranked, size, place, lot)
+    items = tuple(
+        replace(item, propensity=chances[item.resource.pk], is_exploration=True)
+        if item.resource.pk in chances
+        else item
+        for item in explained(ranked, basis)
+    )
+    items = with_written(with_reasons(items), tenant=tenant)
     return MadeList(items, size, place, audience, basis, assignment, version if scored else None)
 
 
@@ -221,26 +227,26 @@ def _version(tenant: str, assignment: Assignment | None) -> ModelVersion | None:
     return chosen if chosen is not None and chosen.tenant == tenant and chosen.artifact else serving_version(tenant)
 
 
-def _explored(
-    items: tuple[Recommendation, ...], size: int, place: Placement, list_id: uuid.UUID
-) -> tuple[Recommendation, ...]:
-    """Keep the first places and draw the last ones from what comes next; the id of the list is the seed."""
+def _explored(ranked: Ranked, size: int, place: Placement, list_id: uuid.UUID) -> tuple[Ranked, dict[int, float]]:
+    """Keep the first places and draw the last ones from what comes next; the id of the list is the seed.
+
+    Returns:
+        The list, and the chance of each resource that was drawn.
+    """
     kept = max(0, size - place.explore_places)
-    rest = items[kept:]
+    rest = ranked[kept:]
     # Scores of two sources cannot be compared: the lot is drawn among the next ones of one source.
-    pool = [item for item in rest if item.source == rest[0].source]
+    pool = [row for row in rest if row[2] == rest[0][2]]
     drawn = draw_places(
-        [item.score for item in pool],
+        [score for _, score, _ in pool],
         size - kept,
         place.explore_pool,
         np.random.default_rng(list_id.int),
         by_score=place.explore_by == Placement.ExploreBy.SCORE,
     )
-    chosen = [replace(pool[i], propensity=chance, is_exploration=True) for i, chance in drawn]
-    taken = {item.resource.pk for item in chosen}
-    left = [item for item in rest if item.resource.pk not in taken][: size - kept - len(chosen)]
-    listed = [*items[:kept], *chosen, *left]
-    return tuple(replace(item, rank=rank) for rank, item in enumerate(listed, start=1))
+    chances = {pool[i][0]: chance for i, chance in drawn}
+    left = [row for row in rest if row[0] not in chances][: size - kept - len(chances)]
+    return [*ranked[:kept], *(pool[i] for i, _ in drawn), *left], chances
 
 
 def rank(

@@ -13,7 +13,7 @@ from llmrec_django.sources import registry
 from llmrec_django.types import Recommendation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from llmrec_django.models import LearnerProfile
 
@@ -30,10 +30,17 @@ HIDDEN_COLUMNS = (
 SHOWN_COLUMNS = tuple(field.name for field in Resource._meta.concrete_fields if field.name not in HIDDEN_COLUMNS)
 
 
-def hydrate(ranked: Sequence[tuple[int, float, str]]) -> tuple[Recommendation, ...]:
-    """Load the rows of (resource id, score, source) in one query, in exactly this order."""
-    ids = [pk for pk, _, _ in ranked]
-    rows = {row.pk: row for row in load_rows(Resource, SHOWN_COLUMNS, "id = ANY(%s)", [ids])} if ids else {}
+def hydrate(
+    ranked: Sequence[tuple[int, float, str]], rows: Mapping[int, Resource] | None = None
+) -> tuple[Recommendation, ...]:
+    """Load the rows of (resource id, score, source) in one query, in exactly this order.
+
+    Args:
+        rows: They by id, where they are loaded already; what is not there is left out.
+    """
+    if rows is None:
+        ids = [pk for pk, _, _ in ranked]
+        rows = {row.pk: row for row in load_rows(Resource, SHOWN_COLUMNS, "id = ANY(%s)", [ids])} if ids else {}
     found = [(rows[pk], score, source) for pk, score, source in ranked if pk in rows]
     summaries = written_summaries(rows, get_language() or "")
     return tuple(

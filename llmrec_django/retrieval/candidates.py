@@ -299,16 +299,25 @@ def levels_and_vectors(
     return levels, _by_id([(pk, value) for pk, _, value in rows if value is not None])
 
 
-def profile_vector(space: VectorSpace, learner: LearnerProfile) -> Float32Vector | None:
-    """Return the vector of a learner's goals and interests, if it is there and of their present text."""
+def vectors_of_learner(
+    space: VectorSpace, resource_ids: Sequence[int], learner: LearnerProfile
+) -> tuple[dict[int, Float32Vector], Float32Vector | None]:
+    """Return the vectors of resources by id, and that of a learner's goals and interests; one query.
+
+    Resources without a vector are left out; None for goals that have none, or whose vector is of another text.
+    """
+    space_id = int(space.pk)
     with connections[database()].cursor() as cursor:
         cursor.execute(
-            f"SELECT vector_send(vector) FROM {PROFILE_VECTORS} "
-            f"WHERE space_id = {int(space.pk)} AND learner_id = %s AND content_hash = %s",
-            [learner.pk, learner.content_hash],
+            f"SELECT resource_id, vector_send(vector) FROM {VECTORS} "
+            f"WHERE space_id = {space_id} AND resource_id = ANY(%s) "
+            f"UNION ALL SELECT NULL, vector_send(vector) FROM {PROFILE_VECTORS} "
+            f"WHERE space_id = {space_id} AND learner_id = %s AND content_hash = %s",
+            [list(resource_ids), learner.pk, learner.content_hash],
         )
-        row = cursor.fetchone()
-    return read_vectors([row[0]])[0] if row else None
+        rows = cursor.fetchall()
+    goals = [value for pk, value in rows if pk is None]
+    return _by_id([row for row in rows if row[0] is not None]), read_vectors(goals)[0] if goals else None
 
 
 def _by_id(rows: Sequence[tuple[int, Any]]) -> dict[int, Float32Vector]:

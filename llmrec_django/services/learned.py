@@ -10,7 +10,7 @@ import numpy as np
 from llmrec_django.conf import conf
 from llmrec_django.engine.ranking import history_vector
 from llmrec_django.models import Interaction
-from llmrec_django.retrieval.candidates import profile_vector, resource_vectors
+from llmrec_django.retrieval.candidates import vectors_of_learner
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -67,14 +67,13 @@ class Learned:
 
 
 def learn(learner: LearnerProfile, space: VectorSpace | None) -> Learned:
-    """Read a learner's recent interactions and profile."""
+    """Read a learner's recent interactions and profile, in two queries; one without a space."""
     history = _history(learner)
     vectors: dict[int, Float32Vector] = {}
     profile = None
     if space is not None:
-        profile = profile_vector(space, learner) if learner.text else None
-        vectors = resource_vectors(space, [deed.resource_id for deed in history])
-    return Learned(history, vectors, profile, learner.text)
+        vectors, profile = vectors_of_learner(space, [deed.resource_id for deed in history], learner)
+    return Learned(history, vectors, profile if learner.text else None, learner.text)
 
 
 def _history(learner: LearnerProfile) -> tuple[Deed, ...]:

@@ -24,7 +24,7 @@ from llmrec_django.retrieval.candidates import (
 )
 from llmrec_django.retrieval.dismissals import dismissals
 from llmrec_django.retrieval.eligibility import Audience, eligible
-from llmrec_django.services.discovery import with_new
+from llmrec_django.services.discovery import places_for_new, with_new
 from llmrec_django.services.evidence import Basis, explained
 from llmrec_django.services.experiments import assign
 from llmrec_django.services.learned import learn
@@ -408,7 +408,8 @@ def _trained(
     if learner is None or learner.pk not in scored:
         return []
     depth = n * OVERFETCH if diversity > 0 or leans(audience.level) else n
-    best = scored[learner.pk].best(eligibility, depth, audience.among_ids)
+    n_new = places_for_new(n) if audience.among_ids is None else 0
+    best = scored[learner.pk].best(eligibility, depth, audience.among_ids, n_new=n_new)
     found, _ = _arranged(best, audience, space, n, diversity)
     if audience.among_ids is None:
         found = with_new(found, scored[learner.pk], eligibility, n)

@@ -71,13 +71,17 @@ class Scored(Protocol):
         ...
 
     def best(
-        self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None
+        self, eligibility: Eligibility, n: int, among_ids: Ids | None = None, *, n_new: int = 0
     ) -> list[tuple[int, float]]:
-        """Return the `n` best eligible resources as (id, score), best first."""
+        """Return the `n` best eligible resources as (id, score), best first.
+
+        Args:
+            n_new: How many `best_new` will be asked for: their eligibility is then asked along.
+        """
         ...
 
     def best_new(self, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
-        """Return the same among `new_ids`; asked after `best`, it rarely takes a query of its own."""
+        """Return the same among `new_ids`."""
         ...
 
     def basis(self) -> Basis:
@@ -199,15 +203,14 @@ class _Whole:
         return Basis(self.scorer, _alone(self.asked, self.row), own)
 
     def best(
-        self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None
+        self, eligibility: Eligibility, n: int, among_ids: Ids | None = None, *, n_new: int = 0
     ) -> list[tuple[int, float]]:
         look = max(FIRST_LOOK, 4 * n)
         if among_ids is not None:
             rows = _rows(self.resource_ids, among_ids)
             return _Passing(eligibility).first(self.resource_ids[rows], self.scores[rows], n, look)
         self._passing = _Passing(eligibility)
-        new, scores = self._new()
-        also = new[_best_first(new, scores, FIRST_LOOK_NEW)].tolist()
+        also = _first_look(*self._new(), n_new) if n_new else ()
         return self._passing.first(self.resource_ids, self.scores, n, look, also)
 
     def best_new(self, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
@@ -269,7 +272,7 @@ class _Narrowed:
         return Basis(self.narrowing.scorer, _alone(self.narrowing.asked, self.row), {})
 
     def best(
-        self, eligibility: Eligibility, n: int, among_ids: Sequence[int] | NDArray[np.int64] | None = None
+        self, eligibility: Eligibility, n: int, among_ids: Ids | None = None, *, n_new: int = 0
     ) -> list[tuple[int, float]]:
         ids = self.narrowing.scorer.resource_ids
         with candidate_cursor(database()):
@@ -277,8 +280,7 @@ class _Narrowed:
                 rows = _rows(ids, among_ids)
                 return _Passing(eligibility).first(ids[rows], self._scores(rows), n, max(FIRST_LOOK, 4 * n))
             self._passing = _Passing(eligibility)
-            new, new_scores = self._new()
-            also = new[_best_first(new, new_scores, FIRST_LOOK_NEW)].tolist()
+            also = _first_look(*self._new(), n_new) if n_new else ()
             depth = max(CANDIDATES, 4 * n)
             rows = self._candidates(depth, lambda space, point: nearest_of_all(space, point, depth))
             order = _best_first(ids[rows], scores := self._scores(rows), max(FIRST_LOOK, 4 * n))
@@ -345,6 +347,12 @@ class _Narrowed:
                 direction = source.whitening.matrix @ direction
             found.append(_rows(scorer.resource_ids, near(space, direction)))
         return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+
+
+def _first_look(ids: NDArray[np.int64], scores: Float32Vector, n: int) -> list[int]:
+    """Return the new resources that are asked about first where `n` are wanted."""
+    found: list[int] = ids[_best_first(ids, scores, max(FIRST_LOOK_NEW, 4 * n))].tolist()
+    return found
 
 
 def _alone(asked: Asked, row: int) -> Asked:

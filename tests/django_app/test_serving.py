@@ -205,7 +205,6 @@ class TestLargeCatalogue:
         monkeypatch.setattr(
             scoring._Narrowed, "_scores", lambda self, rows: sizes.append(len(rows)) or scores(self, rows)
         )
-        monkeypatch.setattr(scoring._Narrowed, "_new", lambda self: (np.zeros(0, dtype=np.int64), np.zeros(0)))
         scored = scoring.score_learners(versions.active_version("default"), learners[:5])
         for learner in learners[:5]:
             scored[learner.pk].best(eligible(Audience("default")), 2)

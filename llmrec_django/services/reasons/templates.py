@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django.utils.functional import lazy
@@ -71,7 +71,23 @@ def write(evidence: Evidence, plan: Plan) -> str:
     }
 
 
-_lazily: Any = lazy(write, str)
+@dataclass(eq=False)
+class _Writer:
+    """Writes a reason when it is read, once in each language: what is stored is mostly shown too."""
+
+    evidence: Evidence
+    plan: Plan
+    written: dict[str | None, str] = field(default_factory=dict)
+
+    def __call__(self) -> str:
+        language = get_language()
+        if language not in self.written:
+            self.written[language] = write(self.evidence, self.plan)
+        return self.written[language]
+
+
+def _lazily(evidence: Evidence, plan: Plan) -> Any:
+    return lazy(_Writer(evidence, plan), str)()
 
 
 def _plan(evidence: Evidence, said: Counter[tuple[str, Any]]) -> Plan | None:

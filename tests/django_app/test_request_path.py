@@ -1,0 +1,184 @@
+"""What one list costs the database: a fixed number of queries for each way it can be made."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from django.core.cache import cache
+from django.utils import timezone
+
+from llmrec_django import api
+from llmrec_django.models import (
+    Interaction,
+    LearnerProfile,
+    Placement,
+    ProfileVector,
+    RecommendationItem,
+    Resource,
+    ResourceVector,
+    VectorSpace,
+)
+from llmrec_django.retrieval.facts import forget_counts
+from llmrec_django.services import scorer as scorer_module
+from llmrec_django.services import training
+from llmrec_django.services.reasons import Reason
+from tests.django_app.test_training import TOPICS, make_activity, make_resources, mixed_sequences
+from tests.testapp.models import Member
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+TRAINED = 9
+CONTENT = 10
+NEWCOMER = 9
+UNKNOWN = 4
+IN_A_TRANSACTION = 2
+"""BEGIN and COMMIT of the one that the candidate queries are in."""
+
+
+@pytest.fixture(autouse=True)
+def _site(settings, tmp_path, monkeypatch):
+    cache.clear()
+    forget_counts()
+    scorer_module.forget()
+    monkeypatch.setattr(scorer_module, "LATE_S", 3600.0)
+    settings.LLMREC = {
+        "CELERY": False,
+        "ARTIFACT_DIR": tmp_path,
+        "TRAIN_SOURCES": ("transitions", "content", "popularity"),
+        "TUNE_S": 0,
+    }
+    monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
+    yield
+    scorer_module.forget()
+
+
+@pytest.fixture
+def space():
+    return VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=TOPICS, status="active")
+
+
+@pytest.fixture
+def resources(space):
+    return make_resources(space)
+
+
+@pytest.fixture
+def version(resources):
+    make_activity(resources, mixed_sequences(120))
+    return training.train("default")
+
+
+def learner(resources, length, name="", **fields):
+    who = LearnerProfile.objects.create(visitor_key=name or f"of {length}", **fields)
+    Interaction.objects.bulk_create(
+        Interaction(
+            learner=who,
+            resource=resources[(7 * n) % len(resources)],
+            verb="viewed" if n % 3 else "completed",
+            occurred_at=timezone.now() - timedelta(days=20, minutes=-n),
+            event_id=str(n),
+        )
+        for n in range(length)
+    )
+    return who
+
+
+def with_goals(who, space):
+    who.goals, who.interests = "bread", ["baking"]
+    who.save()
+    who.refresh_from_db()
+    ProfileVector.objects.create(learner=who, space=space, vector=np.eye(TOPICS)[3], content_hash=who.content_hash)
+    return who
+
+
+class TestTrained:
+    @pytest.mark.parametrize("length", [1, 2, 12, 150])
+    def test_learners_with_any_history(self, version, resources, length, django_assert_num_queries):
+        who = learner(resources, length)
+        for k in (1, 10, 30):
+            api.recommend(who, k=k)  # what others chose is counted now
+            with django_assert_num_queries(TRAINED + IN_A_TRANSACTION):
+                result = api.recommend(who, k=k)
+            assert {item.source for item in result} == {"trained"}
+            assert len(result) == k
+            assert result.recommendation_id
+
+    def test_counting_what_others_chose_takes_none(self, version, resources, django_assert_num_queries):
+        who = learner(resources, 12)
+        api.recommend(who)
+        forget_counts()
+        with django_assert_num_queries(TRAINED + IN_A_TRANSACTION):
+            api.recommend(who)
+
+    def test_goals_a_level_and_new_resources_take_none(self, version, resources, space, django_assert_num_queries):
+        for n in range(30):
+            new = Resource.objects.create(key=f"new{n}", title=f"New {n}", level="beginner")
+            vector = np.eye(TOPICS)[n]
+            ResourceVector.objects.create(resource=new, space=space, vector=vector, content_hash="h", text_hash="t")
+        who = with_goals(learner(resources, 12, level="beginner"), space)
+        api.recommend(who)
+        for k in (10, 30):
+            with django_assert_num_queries(TRAINED + IN_A_TRANSACTION):
+                result = api.recommend(who, k=k)
+            assert any(item.resource.key.startswith("new") for item in result)
+
+    def test_reasons_take_none_and_keeping_the_list_one(self, version, resources, settings, django_assert_num_queries):
+        who = learner(resources, 12)
+        settings.LLMREC = {**settings.LLMREC, "EXPLAIN": False}
+        api.recommend(who)
+        with django_assert_num_queries(TRAINED + IN_A_TRANSACTION):
+            assert not any(item.evidence for item in api.recommend(who))
+        settings.LLMREC = {**settings.LLMREC, "STORE_LISTS": None}
+        with django_assert_num_queries(TRAINED - 1 + IN_A_TRANSACTION):
+            api.recommend(who)
+
+    def test_a_placement_and_an_account_that_is_not_given_take_one_each(
+        self, version, resources, django_assert_num_queries
+    ):
+        member = Member.objects.create(email="ann@example.org")
+        Placement.objects.create(name="home")
+        who = learner(resources, 12, user=member)
+        api.recommend(who, user=member)
+        for k in (1, 10):
+            fresh = LearnerProfile.objects.get(pk=who.pk)
+            with django_assert_num_queries(TRAINED + IN_A_TRANSACTION):
+                api.recommend(fresh, user=member, k=k)
+            fresh = LearnerProfile.objects.get(pk=who.pk)
+            with django_assert_num_queries(TRAINED + 2 + IN_A_TRANSACTION):
+                api.recommend(fresh, placement="home", k=k)
+
+    def test_what_was_turned_down_is_compared_in_two_more_at_most(
+        self, version, resources, django_assert_max_num_queries
+    ):
+        who = learner(resources, 12)
+        Interaction.objects.create(
+            learner=who, resource=resources[8], verb="dismissed", occurred_at=timezone.now(), event_id="d"
+        )
+        api.recommend(who)
+        with django_assert_max_num_queries(TRAINED + 2 + IN_A_TRANSACTION):
+            api.recommend(who)
+
+
+class TestUntrained:
+    @pytest.mark.parametrize("length", [1, 12, 150])
+    @pytest.mark.parametrize("has_goals", [False, True])
+    def test_learners_with_a_history_or_goals(self, resources, space, length, has_goals, django_assert_num_queries):
+        who = learner(resources, length, level="beginner" if has_goals else "")
+        who = with_goals(who, space) if has_goals else who
+        api.recommend(who)
+        for k in (1, 10, 30):
+            with django_assert_num_queries(CONTENT + IN_A_TRANSACTION):
+                result = api.recommend(who, k=k)
+            assert {item.source for item in result} == {"content"}
+            assert len(result) == k
+
+    def test_who_is_new_gets_what_is_popular(self, resources, django_assert_num_queries):
+        make_activity(resources, mixed_sequences(200))
+        newcomer = learner(resources, 0, "newcomer")
+        api.recommend(newcomer)  # the popular list is counted once for all
+        for k in (1, 10):
+            with django_assert_num_queries(NEWCOMER + IN_A_TRANSACTION):
+                assert {item.source for item in api.recommend(newcomer, k=k)} == {"popular"}
+            with django_assert_num_queries(UNKNOWN + IN_A_TRANSACTION):
+                assert {item.source for item in api.recommend(None, k=k)} == {"popular"}
+        assert RecommendationItem.objects.exists()

@@ -112,6 +112,7 @@ def _row(one: Explained, found: Why) -> dict[str, Any]:
         ],
         "excluded": [RULES[name] for name in one.excluded],
         "verdict": "" if one.item or one.excluded else _verdict(one, found),
+        "served": one.served,
         "evidence": [] if one.item is None or one.item.evidence is None else evidence_lines(one.item.evidence),
     }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.utils import timezone
-from django.utils.translation import gettext, ngettext_lazy
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.charts import Scale, mark, points
@@ -35,17 +35,14 @@ VERSIONS_SHOWN = 10
 class ChoiceForm(forms.Form):
     """Which span of time, told apart by what, and of which tenant."""
 
-    days = forms.TypedChoiceField(
-        label=_("Time"),
-        required=False,
-        coerce=int,
-        choices=[(n, ngettext_lazy("%(n)d day", "%(n)d days", "n") % {"n": n}) for n in DAYS],
-    )
+    days = forms.TypedChoiceField(label=_("Time"), required=False, coerce=int)
     by = forms.ChoiceField(label=_("Told apart by"), required=False, choices=list(BY.items()))
     tenant = forms.ChoiceField(label=_("Tenant"), required=False)
 
     def __init__(self, tenants: list[str], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        days: Any = self.fields["days"]
+        days.choices = [(n, ngettext("%(n)d day", "%(n)d days", n) % {"n": n}) for n in DAYS]
         if len(tenants) > 1:
             self.fields["tenant"].choices = [(name, name) for name in tenants]  # type: ignore[attr-defined]
         else:

@@ -52,6 +52,8 @@ class Standing:
     """By that score in the catalogue, before anything is left out."""
     of: int = 0
     """Resources that were compared."""
+    is_new: bool = False
+    """Nobody had chosen it when the version was trained: other weights judge it, of sources that read texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ def _trained(by: ScoredBy, resource_ids: Sequence[int], n_best: int) -> Standing
         if row < 0:
             found[pk] = Standing(of=n)
             continue
-        blend = mix.blend if scorer.known[row] or not mix.by_text.weights.any() else mix.by_text
+        is_new = not scorer.known[row] and bool(mix.by_text.weights.any())
+        blend = mix.by_text if is_new else mix.blend
         said = []
         for name, scores in raw.items():
             weight = adds = 0.0
@@ -111,7 +114,7 @@ def _trained(by: ScoredBy, resource_ids: Sequence[int], n_best: int) -> Standing
             known = not np.isnan(score)
             said.append(Said(name, score if known else None, _rank_in(scores, score) if known else None, weight, adds))
         said.sort(key=lambda one: (-(one.weight or 0.0), one.source))
-        found[pk] = Standing(tuple(said), float(total[row]), _rank_in(total, float(total[row])), n)
+        found[pk] = Standing(tuple(said), float(total[row]), _rank_in(total, float(total[row])), n, is_new)
     return Standings(found, tuple(best), is_blended=True)
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -212,8 +213,6 @@ class TestBacklog:
     def test_says_when_counting_takes_too_long(self, make_resource, space):
         for n in range(3):
             make_resource(f"r{n}")
-        from django.db import connection
-
         from llmrec_django.services import backlog
 
         with pytest.raises(Exception, match="statement timeout"):
@@ -237,6 +236,30 @@ class TestPage:
         with django_assert_max_num_queries(len(few)):
             boss.get(reverse(WORK), {"days": "90"})
         assert QUERIES == 4
+
+    def test_the_choice_of_days_is_in_the_readers_language(self, boss, db):
+        html = boss.get(reverse(WORK), headers={"accept-language": "zh-hans"}).content.decode()
+        assert ">30 天<" in html
+
+    def test_what_was_seen_is_read_from_its_index_alone(self, site):
+        site.list(0, [0, 1], outcomes={0: {"enrolled": "2026-01-01T00:00:00+00:00"}})
+        statements = []
+
+        def note(execute, sql, params, many, context):
+            statements.append((sql, params))
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(note):
+            site.report()
+        reading = [(sql, params) for sql, params in statements if "recommendationitem" in sql]
+        assert len(reading) == 2
+        for sql, params in reading:
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL enable_seqscan = off")
+                cursor.execute("SET LOCAL enable_bitmapscan = off")
+                cursor.execute(f"EXPLAIN {sql}", params)
+                plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert "Index Only Scan using llmrec_item_shown" in plan
 
     def test_the_report_itself_takes_as_many_as_it_says(self, site, django_assert_num_queries):
         site.list(0, [0, 1])
@@ -309,6 +332,6 @@ class TestPage:
         Resource.objects.create(key="other", tenant="b", title="B")
         site.list(0, [0])
         site.list(1, [0, 1], tenant="b")
-        assert "by 1 learner" in boss.get(reverse(WORK), {"tenant": "b"}).content.decode()
+        assert re.search(r"<dd>2\s+\(1 learner\)", boss.get(reverse(WORK), {"tenant": "b"}).content.decode())
         html = boss.get(reverse(WORK)).content.decode()
         assert '<option value="b">' in html

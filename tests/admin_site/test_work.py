@@ -274,7 +274,7 @@ class TestPage:
         site.list(1, [0], placement="after-lesson")
         html = boss.get(reverse(WORK)).content.decode()
         assert re.findall(r"<h2>(.*?)</h2>", html)[-5:] == [
-            "Clicks over time",
+            "Over time: Clicked",
             "Clicked",
             "Spread",
             "Quality over time",
@@ -283,6 +283,7 @@ class TestPage:
         assert "after-lesson" in html
         assert "25.00" in html
         assert "0.0310" in html
+        assert "Over time: Enrolled" in boss.get(reverse(WORK), {"measure": "enrolled"}).content.decode()
         by_version = boss.get(reverse(WORK), {"by": "version", "days": "7"}).content.decode()
         assert f"version {version.pk}" in by_version
         assert "without training" in by_version
@@ -303,7 +304,13 @@ class TestPage:
             assert reverse(WORK) in boss.get(page).content.decode()
 
     def test_nonsense_in_the_address_is_no_error(self, boss, site):
-        for query in ({"days": "x"}, {"by": "colour"}, {"tenant": "nobody"}, {"days": "9999999999999999999"}):
+        for query in (
+            {"days": "x"},
+            {"by": "colour"},
+            {"measure": "laughed"},
+            {"tenant": "nobody"},
+            {"days": "9" * 19},
+        ):
             assert boss.get(reverse(WORK), query).status_code == 200
 
     def test_an_empty_site_is_told_what_to_do_next(self, boss, db):

@@ -119,7 +119,11 @@ def _served(learner: LearnerProfile, resource_ids: Sequence[int]) -> dict[int, R
 
 
 def find_resources(tenant: str, text: str) -> list[Resource]:
-    """Return the resources that somebody means: by key, else by number, else those whose words fit best."""
+    """Return the resources that somebody means: by key, else by number, else those whose words fit best.
+
+    Raises:
+        DatabaseError: so many resources hold the words that looking took too long.
+    """
     text = text.strip()
     if not text:
         return []

@@ -6,6 +6,7 @@ import re
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -167,6 +168,39 @@ class TestWithoutTraining:
         before = [one.resource.pk for one in why(learner, placement="home").listed]
         Placement.objects.update(explore_places=2)
         assert [one.resource.pk for one in why(learner, placement="home").listed] == before
+
+
+class TestLargeSites:
+    """Explaining takes longer than making a list: what cannot be told in time is left out."""
+
+    @pytest.fixture
+    def slow(self, monkeypatch):
+        """Return a function that lets the database cancel the statements that hold a text."""
+
+        def cancel(text):
+            def run(execute, sql, params, many, context):
+                if text in sql:
+                    return execute("SELECT 1 / 0", None, many, context)
+                return execute(sql, params, many, context)
+
+            return connection.execute_wrapper(run)
+
+        return cancel
+
+    def test_nearness_is_told_without_ranks(self, learner, catalogue, slow):
+        with_ranks = why(learner, resource_ids=[catalogue[5].pk])
+        with slow("rank() OVER"):
+            found = why(learner, resource_ids=[catalogue[5].pk])
+        said, before = found.asked[0].standing.said[0], with_ranks.asked[0].standing.said[0]
+        assert said.rank is None
+        assert said.score == pytest.approx(before.score, abs=1e-3)
+        assert [one.resource.pk for one in found.listed] == [one.resource.pk for one in with_ranks.listed]
+        assert found.left_out
+
+    def test_words_that_too_many_resources_hold_are_refused(self, boss, learner, slow):
+        with slow("to_tsquery"):
+            html = boss.get(address(learner), {"resource": "geometry"}).content.decode()
+        assert "Too many resources hold these words" in html
 
 
 class TestFinding:

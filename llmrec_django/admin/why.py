@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.db import DatabaseError
 from django.utils.translation import get_language, gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -70,12 +71,19 @@ def why_context(learner: LearnerProfile, asked: Any) -> dict[str, Any]:
     """
     form = AskForm(learner.tenant, asked)
     said = form.cleaned_data if form.is_valid() else {"placement": "", "resource": ""}
-    resources = find_resources(learner.tenant, said["resource"])
+    resources: list[Resource] = []
+    not_found = ""
+    try:
+        resources = find_resources(learner.tenant, said["resource"])
+        if said["resource"].strip() and not resources:
+            not_found = gettext("There is no such resource in the learner's tenant.")
+    except DatabaseError:
+        not_found = gettext("Too many resources hold these words: give a key or a number.")
     found = why(learner, placement=said["placement"], resource_ids=[resource.pk for resource in resources])
     return {
         "learner": learner,
         "form": form,
-        "not_found": bool(said["resource"].strip()) and not resources,
+        "not_found": not_found,
         "placement": said["placement"],
         **({"why": None} if found is None else _shown(found)),
     }
@@ -112,6 +120,7 @@ def _row(one: Explained, found: Why) -> dict[str, Any]:
         ],
         "excluded": [RULES[name] for name in one.excluded],
         "verdict": "" if one.item or one.excluded else _verdict(one, found),
+        "served": one.served,
         "evidence": [] if one.item is None or one.item.evidence is None else evidence_lines(one.item.evidence),
     }
 

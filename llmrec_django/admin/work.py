@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.utils import timezone
-from django.utils.translation import gettext, ngettext_lazy
+from django.utils.text import capfirst
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.charts import Scale, mark, points
@@ -35,17 +36,17 @@ VERSIONS_SHOWN = 10
 class ChoiceForm(forms.Form):
     """Which span of time, told apart by what, and of which tenant."""
 
-    days = forms.TypedChoiceField(
-        label=_("Time"),
-        required=False,
-        coerce=int,
-        choices=[(n, ngettext_lazy("%(n)d day", "%(n)d days", "n") % {"n": n}) for n in DAYS],
-    )
+    days = forms.TypedChoiceField(label=_("Time"), required=False, coerce=int)
     by = forms.ChoiceField(label=_("Told apart by"), required=False, choices=list(BY.items()))
+    measure = forms.ChoiceField(label=_("Over time"), required=False)
     tenant = forms.ChoiceField(label=_("Tenant"), required=False)
 
     def __init__(self, tenants: list[str], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        days: Any = self.fields["days"]
+        days.choices = [(n, ngettext("%(n)d day", "%(n)d days", n) % {"n": n}) for n in DAYS]
+        measure: Any = self.fields["measure"]
+        measure.choices = [(what, capfirst(measure_label(what))) for what in measures()]
         if len(tenants) > 1:
             self.fields["tenant"].choices = [(name, name) for name in tenants]  # type: ignore[attr-defined]
         else:
@@ -65,7 +66,7 @@ def work_context(asked: Any, *, with_quality: bool) -> dict[str, Any]:
     tenants = list(Resource.objects.order_by("tenant").values_list("tenant", flat=True).distinct())
     form = ChoiceForm(tenants, _with_defaults(asked, tenants))
     said = form.cleaned_data if form.is_valid() else {}
-    days, by = said.get("days") or 30, said.get("by") or "placement"
+    days, by, measure = said.get("days") or 30, said.get("by") or "placement", said.get("measure") or "clicked"
     tenant = said.get("tenant") or (tenants[0] if len(tenants) == 1 else resolve_tenant())
     until = timezone.now()
     since = until - timedelta(days=days)
@@ -83,7 +84,8 @@ def work_context(asked: Any, *, with_quality: bool) -> dict[str, Any]:
         "measures": _measures(report, parts, names),
         "parts": [(names[part.name], part) for part in parts],
         "left": len(report.parts) - len(parts),
-        "clicks": _clicks(report),
+        "measured": capfirst(measure_label(measure)),
+        "course": _course(report, measure),
         "backlogs": waiting,
         "with_quality": with_quality,
         **(_quality(tenant) if with_quality else {}),
@@ -93,7 +95,7 @@ def work_context(asked: Any, *, with_quality: bool) -> dict[str, Any]:
 def _with_defaults(asked: Any, tenants: list[str]) -> dict[str, Any]:
     first = tenants[0] if tenants else ""
     own = resolve_tenant()
-    defaults = {"days": "30", "by": "placement", "tenant": own if own in tenants else first}
+    defaults = {"days": "30", "by": "placement", "measure": "clicked", "tenant": own if own in tenants else first}
     return {name: asked.get(name) or default for name, default in defaults.items()}
 
 
@@ -151,9 +153,9 @@ def _rate_row(label: str, rate: Rate, scale: Scale, *, is_whole: bool = False) -
     }
 
 
-def _clicks(report: WorkReport) -> dict[str, Any]:
-    """Place the click rate of each day or week."""
-    rows = [(when, counted.rates["clicked"], counted) for when, counted in report.over_time]
+def _course(report: WorkReport, measure: str) -> dict[str, Any]:
+    """Place a rate of each day or week."""
+    rows = [(when, counted.rates[measure], counted) for when, counted in report.over_time]
     scale = Scale.of([rate.high for _when, rate, _counted in rows])
     placed = points(
         scale,

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from django.db import connections
+from django.db import DatabaseError
 
 from llmrec_django.engine.evaluation.segments import history_segments
 from llmrec_django.models import Resource, ResourceVector
-from llmrec_django.retrieval.candidates import popular, words
+from llmrec_django.retrieval.candidates import nearest_of_all, popular, resource_vectors, words
 from llmrec_django.retrieval.eligibility import Eligibility
 from llmrec_django.retrieval.sql import candidate_cursor, database, vector_literal
 from llmrec_django.services.training.dataset import rows_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from llmrec_django.models import VectorSpace
     from llmrec_django.services.evidence import Basis
     from llmrec_django.services.scoring import Basis as ScoredBy
     from llmrec_django.types import Float32Vector
+
+logger = logging.getLogger(__name__)
 
 LOOKED_AT = 1000
 """Ranks by words and by popularity are told of so many."""
@@ -52,6 +56,8 @@ class Standing:
     """By that score in the catalogue, before anything is left out."""
     of: int = 0
     """Resources that were compared."""
+    is_new: bool = False
+    """Nobody had chosen it when the version was trained: other weights judge it, of sources that read texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,8 @@ def _trained(by: ScoredBy, resource_ids: Sequence[int], n_best: int) -> Standing
         if row < 0:
             found[pk] = Standing(of=n)
             continue
-        blend = mix.blend if scorer.known[row] or not mix.by_text.weights.any() else mix.by_text
+        is_new = not scorer.known[row] and bool(mix.by_text.weights.any())
+        blend = mix.by_text if is_new else mix.blend
         said = []
         for name, scores in raw.items():
             weight = adds = 0.0
@@ -111,7 +118,7 @@ def _trained(by: ScoredBy, resource_ids: Sequence[int], n_best: int) -> Standing
             known = not np.isnan(score)
             said.append(Said(name, score if known else None, _rank_in(scores, score) if known else None, weight, adds))
         said.sort(key=lambda one: (-(one.weight or 0.0), one.source))
-        found[pk] = Standing(tuple(said), float(total[row]), _rank_in(total, float(total[row])), n)
+        found[pk] = Standing(tuple(said), float(total[row]), _rank_in(total, float(total[row])), n, is_new)
     return Standings(found, tuple(best), is_blended=True)
 
 
@@ -124,16 +131,16 @@ def _untrained(basis: Basis, tenant: str, resource_ids: Sequence[int], n_best: i
     everything = Eligibility(f'SELECT "id" FROM "{Resource._meta.db_table}" WHERE "tenant" = %s', (tenant,))
     learned = basis.learned
     vector = learned.vector() if learned is not None else None
-    near: dict[int, tuple[float, int]] = {}
+    near: dict[int, tuple[float, int | None]] = {}
     best: list[int] = []
     n = 0
     if basis.space is not None and vector is not None:
-        near, best, n = _nearness(int(basis.space.pk), int(basis.space.dimension), vector, resource_ids, n_best)
-    by_words: dict[int, tuple[float, int]] = {}
+        near, best, n = _nearness(basis.space, vector, resource_ids, n_best)
+    by_words: dict[int, tuple[float, int | None]] = {}
     if learned is not None and learned.text and vector is None:
-        by_words = _ranked(words(learned.text, everything, LOOKED_AT, at_least=0))
+        by_words = _ranked("words", lambda: words(learned.text, everything, LOOKED_AT, at_least=0))
         best = list(by_words)[:n_best]
-    by_popularity = _ranked(popular(tenant, everything, LOOKED_AT))
+    by_popularity = _ranked("popular", lambda: popular(tenant, everything, LOOKED_AT))
     steps = [("content", near), ("words", by_words), ("popular", by_popularity)]
     return Standings(
         {
@@ -150,14 +157,23 @@ def _untrained(basis: Basis, tenant: str, resource_ids: Sequence[int], n_best: i
     )
 
 
-def _ranked(rows: Sequence[tuple[int, float]]) -> dict[int, tuple[float, int]]:
-    return {pk: (score, rank) for rank, (pk, score) in enumerate(rows, start=1)}
+def _ranked(step: str, ask: Callable[[], list[tuple[int, float]]]) -> dict[int, tuple[float, int | None]]:
+    """Return (score, rank) by resource; nothing where the step takes too long, as a list goes on without it then."""
+    try:
+        return {pk: (score, rank) for rank, (pk, score) in enumerate(ask(), start=1)}
+    except DatabaseError:
+        logger.exception("a step is not explained step=%s", step)
+        return {}
 
 
 def _nearness(
-    space_id: int, dimension: int, vector: Float32Vector, resource_ids: Sequence[int], n_best: int
-) -> tuple[dict[int, tuple[float, int]], list[int], int]:
-    """Return (score, rank) of resources by nearness to a vector, the best of all, and how many were compared."""
+    space: VectorSpace, vector: Float32Vector, resource_ids: Sequence[int], n_best: int
+) -> tuple[dict[int, tuple[float, int | None]], list[int], int]:
+    """Return (score, rank) of resources by nearness to a vector, the best of all, and how many were compared.
+
+    Where comparing all of them takes too long, there are scores without ranks.
+    """
+    space_id, dimension = int(space.pk), int(space.dimension)
     sql = (
         "WITH compared AS (SELECT resource_id AS id, "
         f"-(vector::halfvec({dimension}) <#> %s::halfvec({dimension})) AS score FROM {ResourceVector._meta.db_table} "
@@ -165,9 +181,15 @@ def _nearness(
         "ranked AS (SELECT id, score, rank() OVER (ORDER BY score DESC) AS rank, count(*) OVER () AS n FROM compared) "
         "SELECT id, score, rank, n FROM ranked WHERE id = ANY(%s) OR rank <= %s ORDER BY rank, id"
     )
-    with candidate_cursor(database()), connections[database()].cursor() as cursor:
-        cursor.execute(sql, [vector_literal(vector), list(resource_ids), n_best])
-        rows = cursor.fetchall()
-    found = {int(pk): (float(score), int(rank)) for pk, score, rank, _ in rows}
+    try:
+        with candidate_cursor(database()) as cursor:
+            cursor.execute(sql, [vector_literal(vector), list(resource_ids), n_best])
+            rows = cursor.fetchall()
+    except DatabaseError:
+        logger.exception("nearness is explained without ranks space=%s", space_id)
+        best = nearest_of_all(space, vector, n_best) if n_best else []
+        vectors = resource_vectors(space, [*resource_ids, *best])
+        return {pk: (float(own @ vector), None) for pk, own in vectors.items()}, best, 0
+    found: dict[int, tuple[float, int | None]] = {int(pk): (float(score), int(rank)) for pk, score, rank, _ in rows}
     best = [int(pk) for pk, _, rank, _ in rows if rank <= n_best][:n_best]
     return found, best, int(rows[0][3]) if rows else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmrec_django.models import Resource
+from llmrec_django.models import RecommendationItem, RecommendationList, Resource
 from llmrec_django.retrieval.candidates import words
 from llmrec_django.retrieval.eligibility import Eligibility
 from llmrec_django.retrieval.exclusion import excluded_by
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from llmrec_django.services.recommend import MadeList
     from llmrec_django.types import Recommendation
 
+LISTS = 100
+"""So many of the lists that the learner was given last are searched for a resource."""
 LEFT_OUT = 10
 """So many that would stand high and may not be shown are named, at most."""
 FOUND = 5
@@ -38,6 +40,8 @@ class Explained:
     """Its place among what may be shown by score alone, before level, diversity and places for new resources."""
     excluded: tuple[str, ...] = ()
     """Rules that keep it from the learner; see `retrieval.exclusion`."""
+    served: RecommendationItem | None = None
+    """The last time it was in a list of the learner's that was kept, among the latest of those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,11 @@ def why(learner: LearnerProfile, *, placement: str = "", resource_ids: Sequence[
     rows = Resource.objects.defer(*HIDDEN_COLUMNS).in_bulk(others)
     rows |= {item.resource.pk: item.resource for item in made.items}
     items = {item.resource.pk: item for item in made.items}
+    served = _served(learner, list(rows))
 
     def explained(ids: Sequence[int]) -> tuple[Explained, ...]:
         return tuple(
-            Explained(rows[pk], found.by_resource[pk], items.get(pk), by_score.get(pk), excluded[pk])
+            Explained(rows[pk], found.by_resource[pk], items.get(pk), by_score.get(pk), excluded[pk], served.get(pk))
             for pk in ids
             if pk in rows
         )
@@ -101,8 +106,24 @@ def why(learner: LearnerProfile, *, placement: str = "", resource_ids: Sequence[
     )
 
 
+def _served(learner: LearnerProfile, resource_ids: Sequence[int]) -> dict[int, RecommendationItem]:
+    """Return the last item of each resource in the learner's latest lists, with its list, version and experiment."""
+    lists = RecommendationList.objects.filter(learner=learner).order_by("-created_at").values("pk")[:LISTS]
+    rows = (
+        RecommendationItem.objects.filter(list__in=lists, resource__in=resource_ids)
+        .select_related("list__version", "list__experiment")
+        .defer("evidence", "components", "list__version__metrics", "list__version__config")
+        .order_by("list__created_at")
+    )
+    return {row.resource_id: row for row in rows}
+
+
 def find_resources(tenant: str, text: str) -> list[Resource]:
-    """Return the resources that somebody means: by key, else by number, else those whose words fit best."""
+    """Return the resources that somebody means: by key, else by number, else those whose words fit best.
+
+    Raises:
+        DatabaseError: so many resources hold the words that looking took too long.
+    """
     text = text.strip()
     if not text:
         return []

@@ -160,7 +160,10 @@ def _seen(
     names = measures()
     conditions, hit_params = _hits()
     hits = [f"h{n}" for n in range(len(names))]
-    of_learner = ", ".join(["count(*)::float8 AS n", *(f"sum({hit})::float8 AS {hit}" for hit in hits)])
+    counts = ", ".join(
+        f"count(*) FILTER (WHERE {condition}) AS {hit}" for condition, hit in zip(conditions, hits, strict=True)
+    )
+    of_learner = ", ".join(["sum(n)::float8 AS n", *(f"sum({hit})::float8 AS {hit}" for hit in hits)])
     sums = ", ".join(
         ["count(*)", "sum(n)", "sum(n * n)", *(f"sum({hit}), sum({hit} * {hit}), sum({hit} * n)" for hit in hits)]
     )
@@ -175,10 +178,10 @@ def _seen(
     sql = (
         f"WITH seen AS MATERIALIZED (SELECT {part} AS part, "
         "to_char(date_trunc(%s, item.shown_at AT TIME ZONE %s), 'YYYY-MM-DD') AS step, list.learner_id, "
-        "CASE WHEN list.learner_id IS NULL THEN list.id END AS alone, "
-        + ", ".join(f"({condition})::int AS {hit}" for condition, hit in zip(conditions, hits, strict=True))
-        + f" FROM {ITEMS} item JOIN {LISTS} list ON list.id = item.list_id "
-        "WHERE item.shown_at >= %s AND item.shown_at < %s AND list.tenant = %s AND NOT list.is_shadow) "
+        f"CASE WHEN list.learner_id IS NULL THEN list.id END AS alone, count(*) AS n, {counts} "
+        f"FROM {ITEMS} item JOIN {LISTS} list ON list.id = item.list_id "
+        "WHERE item.shown_at >= %s AND item.shown_at < %s AND list.tenant = %s AND NOT list.is_shadow "
+        "GROUP BY 1, 2, 3, 4) "
         f"{grouped('whole', 'NULL')} UNION ALL {grouped('part', 'part')} UNION ALL {grouped('step', 'step')}"
     )
     zone = timezone.get_current_timezone()
@@ -232,13 +235,14 @@ def _lists(tenant: str, since: datetime, until: datetime, part: str) -> tuple[Li
 def _spread(
     tenant: str, since: datetime, until: datetime, part: str, catalogue: int
 ) -> tuple[Spread, dict[str | None, Spread]]:
-    # A column that is in no grouping set would be NULL in both: 'whole' tells them apart.
     sql = (
-        f"WITH seen AS (SELECT GROUPING({part}) AS is_whole, {part} AS part, item.resource_id, count(*) AS n, "
+        f"WITH by_part AS MATERIALIZED (SELECT {part} AS part, item.resource_id, count(*) AS n, "
         "count(*) FILTER (WHERE item.shown_at < r.created_at + %s * interval '1 day') AS new "
         f"FROM {ITEMS} item JOIN {LISTS} list ON list.id = item.list_id JOIN {RESOURCES} r ON r.id = item.resource_id "
         "WHERE item.shown_at >= %s AND item.shown_at < %s AND list.tenant = %s AND NOT list.is_shadow "
-        f"GROUP BY GROUPING SETS ((item.resource_id), ({part}, item.resource_id))), "
+        "GROUP BY 1, 2), "
+        "seen AS (SELECT false AS is_whole, part, resource_id, n, new FROM by_part UNION ALL "
+        "SELECT true, NULL, resource_id, sum(n), sum(new) FROM by_part GROUP BY resource_id), "
         f"latest AS MATERIALIZED (SELECT resource_id, learner_id FROM {INTERACTIONS} WHERE tenant = %s "
         f"AND resource_id IS NOT NULL ORDER BY occurred_at DESC LIMIT {SAMPLE}), "
         "met AS (SELECT resource_id, count(DISTINCT learner_id) AS n FROM latest GROUP BY resource_id), "

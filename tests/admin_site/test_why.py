@@ -6,6 +6,7 @@ import re
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -24,7 +25,7 @@ from llmrec_django.services import scorer as scorer_module
 from llmrec_django.services import training
 from llmrec_django.services.reasons import Reason
 from llmrec_django.services.why import find_resources, why
-from tests.testapp.models import Member
+from tests.testapp.models import Course, Member
 
 
 def address(learner):
@@ -128,6 +129,28 @@ class TestWithoutTraining:
         found = why(LearnerProfile.objects.create(visitor_key="v"))
         assert {one.item.source for one in found.listed} <= {"popular", "newest"}
 
+    def test_what_this_site_does_not_let_them_see_is_named(self, learner, db):
+        Course.objects.create(name="For nobody", deleted=False)
+        row = Resource.objects.exclude(content_type=None).get()
+        assert why(learner, resource_ids=[row.pk]).asked[0].excluded == ()
+        Course.objects.filter(name="For nobody").update(members_only=True)
+        assert why(learner, resource_ids=[row.pk]).asked[0].excluded == (), "a member may see it"
+        visitor = LearnerProfile.objects.create(visitor_key="v")
+        assert why(visitor, resource_ids=[row.pk]).asked[0].excluded == ("visible",)
+
+    def test_where_a_resource_was_served_last_is_told(self, learner, catalogue):
+        Placement.objects.create(name="home", size=3)
+        api.recommend(learner)
+        last = api.recommend(learner, placement="home")
+        first = last.items[0].resource
+        by_resource = {one.resource.pk: one for one in why(learner).listed}
+        assert by_resource[first.pk].served.list_id == last.recommendation_id
+        assert by_resource[first.pk].served.rank == 1
+        others = [one.served.list.placement for one in by_resource.values() if one.resource.pk != first.pk]
+        assert set(others) == {"home", ""}
+        stranger = LearnerProfile.objects.create(visitor_key="v")
+        assert all(one.served is None for one in why(stranger).listed)
+
     def test_an_arm_is_named_and_changes_the_list(self, learner):
         experiment = Experiment.objects.create(name="shorter")
         Placement.objects.create(name="home", experiment=experiment)
@@ -147,6 +170,39 @@ class TestWithoutTraining:
         assert [one.resource.pk for one in why(learner, placement="home").listed] == before
 
 
+class TestLargeSites:
+    """Explaining takes longer than making a list: what cannot be told in time is left out."""
+
+    @pytest.fixture
+    def slow(self, monkeypatch):
+        """Return a function that lets the database cancel the statements that hold a text."""
+
+        def cancel(text):
+            def run(execute, sql, params, many, context):
+                if text in sql:
+                    return execute("SELECT 1 / 0", None, many, context)
+                return execute(sql, params, many, context)
+
+            return connection.execute_wrapper(run)
+
+        return cancel
+
+    def test_nearness_is_told_without_ranks(self, learner, catalogue, slow):
+        with_ranks = why(learner, resource_ids=[catalogue[5].pk])
+        with slow("rank() OVER"):
+            found = why(learner, resource_ids=[catalogue[5].pk])
+        said, before = found.asked[0].standing.said[0], with_ranks.asked[0].standing.said[0]
+        assert said.rank is None
+        assert said.score == pytest.approx(before.score, abs=1e-3)
+        assert [one.resource.pk for one in found.listed] == [one.resource.pk for one in with_ranks.listed]
+        assert found.left_out
+
+    def test_words_that_too_many_resources_hold_are_refused(self, boss, learner, slow):
+        with slow("to_tsquery"):
+            html = boss.get(address(learner), {"resource": "geometry"}).content.decode()
+        assert "Too many resources hold these words" in html
+
+
 class TestFinding:
     def test_by_key_number_and_words(self, learner, catalogue):
         assert find_resources("default", " r7 ") == [catalogue[7]]
@@ -163,11 +219,13 @@ class TestFinding:
 
 class TestPage:
     def test_shows_ranks_reasons_and_rules(self, boss, learner, catalogue):
+        api.recommend(learner)
         html = boss.get(address(learner), {"resource": "r3"}).content.decode()
         assert "Chapter 4 of geometry" in html
         assert "The learner has met it already" in html
         assert re.search(r"Brought in by: +nearness of texts", html)
         assert "none: step by step, without training" in html
+        assert "Last served" in html
 
     def test_takes_its_own_permission(self, staff_with, learner):
         staff = staff_with("explain_learnerprofile")
@@ -253,6 +311,8 @@ class TestTrained:
             for one in (*found.listed, *found.left_out, *found.asked):
                 # What the sources add is the score, and the ranks by it are those of the blend.
                 assert sum(said.adds for said in one.standing.said) == pytest.approx(one.standing.score, abs=1e-4)
+                if one.standing.is_new:
+                    assert {said.source for said in one.standing.said if said.adds} <= {"content"}
             places = [one.by_score for one in found.listed if one.by_score]
             ranks = [one.standing.rank for one in found.listed if one.by_score]
             assert [rank for _, rank in sorted(zip(places, ranks, strict=True))] == sorted(ranks)

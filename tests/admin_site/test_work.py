@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -212,8 +213,6 @@ class TestBacklog:
     def test_says_when_counting_takes_too_long(self, make_resource, space):
         for n in range(3):
             make_resource(f"r{n}")
-        from django.db import connection
-
         from llmrec_django.services import backlog
 
         with pytest.raises(Exception, match="statement timeout"):
@@ -238,6 +237,30 @@ class TestPage:
             boss.get(reverse(WORK), {"days": "90"})
         assert QUERIES == 4
 
+    def test_the_choice_of_days_is_in_the_readers_language(self, boss, db):
+        html = boss.get(reverse(WORK), headers={"accept-language": "zh-hans"}).content.decode()
+        assert ">30 天<" in html
+
+    def test_what_was_seen_is_read_from_its_index_alone(self, site):
+        site.list(0, [0, 1], outcomes={0: {"enrolled": "2026-01-01T00:00:00+00:00"}})
+        statements = []
+
+        def note(execute, sql, params, many, context):
+            statements.append((sql, params))
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(note):
+            site.report()
+        reading = [(sql, params) for sql, params in statements if "recommendationitem" in sql]
+        assert len(reading) == 2
+        for sql, params in reading:
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL enable_seqscan = off")
+                cursor.execute("SET LOCAL enable_bitmapscan = off")
+                cursor.execute(f"EXPLAIN {sql}", params)
+                plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert "Index Only Scan using llmrec_item_shown" in plan
+
     def test_the_report_itself_takes_as_many_as_it_says(self, site, django_assert_num_queries):
         site.list(0, [0, 1])
         with django_assert_num_queries(QUERIES):
@@ -251,7 +274,7 @@ class TestPage:
         site.list(1, [0], placement="after-lesson")
         html = boss.get(reverse(WORK)).content.decode()
         assert re.findall(r"<h2>(.*?)</h2>", html)[-5:] == [
-            "Clicks over time",
+            "Over time: Clicked",
             "Clicked",
             "Spread",
             "Quality over time",
@@ -260,6 +283,7 @@ class TestPage:
         assert "after-lesson" in html
         assert "25.00" in html
         assert "0.0310" in html
+        assert "Over time: Enrolled" in boss.get(reverse(WORK), {"measure": "enrolled"}).content.decode()
         by_version = boss.get(reverse(WORK), {"by": "version", "days": "7"}).content.decode()
         assert f"version {version.pk}" in by_version
         assert "without training" in by_version
@@ -280,7 +304,13 @@ class TestPage:
             assert reverse(WORK) in boss.get(page).content.decode()
 
     def test_nonsense_in_the_address_is_no_error(self, boss, site):
-        for query in ({"days": "x"}, {"by": "colour"}, {"tenant": "nobody"}, {"days": "9999999999999999999"}):
+        for query in (
+            {"days": "x"},
+            {"by": "colour"},
+            {"measure": "laughed"},
+            {"tenant": "nobody"},
+            {"days": "9" * 19},
+        ):
             assert boss.get(reverse(WORK), query).status_code == 200
 
     def test_an_empty_site_is_told_what_to_do_next(self, boss, db):
@@ -309,6 +339,6 @@ class TestPage:
         Resource.objects.create(key="other", tenant="b", title="B")
         site.list(0, [0])
         site.list(1, [0, 1], tenant="b")
-        assert "by 1 learner" in boss.get(reverse(WORK), {"tenant": "b"}).content.decode()
+        assert re.search(r"<dd>2\s+\(1 learner\)", boss.get(reverse(WORK), {"tenant": "b"}).content.decode())
         html = boss.get(reverse(WORK)).content.decode()
         assert '<option value="b">' in html

@@ -11,8 +11,12 @@ from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
 
+from llmrec_django import api
 from llmrec_django.models import Interaction, LearnerProfile, Placement, Resource, ResourceVector, VectorSpace
+from llmrec_django.services import scorer, training
+from llmrec_django.services.reasons import Reason
 from tests.browser.looking import CONTRAST, OVERLAPS, keep_screenshot
+from tests.django_app.test_training import TOPICS, make_activity, make_resources, mixed_sequences
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -62,3 +66,37 @@ def test_the_page_is_seen_whole_and_opens_what_is_behind_each_place(page: Page, 
     for selector in (".llmrec-report .quiet", ".llmrec-report dt", ".llmrec-report .why-not"):
         assert page.locator(selector).first.evaluate(CONTRAST, "color") >= 4.5, selector
     keep_screenshot(page, "why")
+
+
+@pytest.fixture
+def trained(db, settings, tmp_path, monkeypatch) -> LearnerProfile:
+    """Somebody whom a trained version serves."""
+    cache.clear()
+    scorer.forget()
+    settings.LLMREC = {
+        "CELERY": False,
+        "ARTIFACT_DIR": tmp_path,
+        "TRAIN_SOURCES": ("transitions", "linear_next", "item_knn", "content", "popularity", "popular_lately"),
+        "TUNE_S": 0,
+    }
+    monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
+    space = VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=TOPICS, status="active")
+    learners = make_activity(make_resources(space), mixed_sequences(100))
+    training.train("default")
+    api.recommend(learners[0])
+    return learners[0]
+
+
+@pytest.mark.model
+def test_every_source_of_a_trained_version_is_readable(page: Page, live_server, trained) -> None:
+    page.goto(live_server.url + reverse("admin:llmrec_django_learnerprofile_why", args=[trained.pk]))
+    rows = page.locator("details.row")
+    rows.first.locator("summary").click()
+    table = rows.first.locator("table.sources")
+    assert table.locator("tbody tr").count() == 6
+    assert table.locator("thead th").count() == 5
+    assert table.locator("tr").evaluate_all(OVERLAPS) == []
+    width = page.viewport_size["width"]
+    assert table.bounding_box()["x"] + table.bounding_box()["width"] <= width
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    keep_screenshot(page, "why-trained")

@@ -1,0 +1,257 @@
+"""Evidence of listed resources: what the tables know, and what lifted them in the final, blended ranking."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from django.core.cache import cache
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+
+from llmrec_django import api
+from llmrec_django.engine.evaluation.bootstrap import bootstrap_mean
+from llmrec_django.models import (
+    Competency,
+    Interaction,
+    LearnerProfile,
+    Prerequisite,
+    RecommendationItem,
+    Resource,
+    ResourceCompetency,
+    VectorSpace,
+)
+from llmrec_django.retrieval.facts import forget_counts
+from llmrec_django.services import evidence as evidence_module
+from llmrec_django.services import scorer as scorer_module
+from llmrec_django.services import training
+from llmrec_django.services.reasons import Reason
+from llmrec_django.services.scoring import score_learners
+from tests.django_app.test_training import SIZE, TOPICS, make_activity, make_resources, mixed_sequences
+
+pytestmark = pytest.mark.django_db
+ITEMS = [0, SIZE + 2, 2 * SIZE + 4]
+"""Of three topics."""
+
+
+@pytest.fixture(autouse=True)
+def _site(settings, tmp_path, monkeypatch):
+    cache.clear()
+    forget_counts()
+    scorer_module.forget()
+    settings.LLMREC = {
+        "CELERY": False,
+        "ARTIFACT_DIR": tmp_path,
+        "TRAIN_SOURCES": ("transitions", "item_knn", "content", "popularity"),
+        "TUNE_S": 0,
+        "EXPLAIN_MIN_LEARNERS": 3,
+    }
+    monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
+    yield
+    scorer_module.forget()
+
+
+@pytest.fixture
+def space():
+    return VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=TOPICS, status="active")
+
+
+@pytest.fixture
+def resources(space):
+    return make_resources(space)
+
+
+@pytest.fixture
+def version(resources):
+    make_activity(resources, mixed_sequences(300))
+    return training.train("default")
+
+
+def learner(resources, items, name="ann", verb="completed", **fields):
+    who = LearnerProfile.objects.create(visitor_key=name, **fields)
+    Interaction.objects.bulk_create(
+        Interaction(
+            learner=who,
+            resource=resources[item],
+            verb=verb,
+            occurred_at=timezone.now() - timedelta(days=5, minutes=-n),
+            event_id=str(n),
+        )
+        for n, item in enumerate(items)
+    )
+    return who
+
+
+def first_with(result, test):
+    return next(item for item in result if item.evidence is not None and test(item.evidence))
+
+
+class TestFaithfulness:
+    """Without what a reason names, its resource stands much lower: lower than without as many others."""
+
+    N_LEARNERS = 60
+    N_RANDOM = 3
+
+    def histories(self):
+        """Three topics each, one resource after the other: the latest is the reason for a third of a list at most."""
+        rng = np.random.default_rng(4)
+        for _ in range(self.N_LEARNERS):
+            topics = rng.choice(TOPICS, 3, replace=False)
+            places = [rng.choice(SIZE, 3, replace=False) for _ in topics]
+            yield [int(topics[n % 3] * SIZE + places[n % 3][n // 3]) for n in range(9)]
+
+    def rank(self, version, who, row, left_out):
+        """Return the place of a resource in the whole catalogue when the learner had never met some others."""
+        with transaction.atomic():
+            Interaction.objects.filter(learner=who, resource__in=left_out).delete()
+            scores = score_learners(version, [who])[who.pk].scores.copy()
+            transaction.set_rollback(True)
+        return 1 + int((scores > scores[row]).sum())
+
+    def test_named_resources_are_the_reasons(self, version, resources):
+        rng = np.random.default_rng(0)
+        more_than_random, more_than_latest = [], []
+        for number, items in enumerate(self.histories()):
+            who = learner(resources, items, f"of {number}")
+            listed = [item for item in api.recommend(who, k=10) if item.source == "trained"]
+            ids = scorer_module.scorer_of(version).resource_ids
+            own, latest_first = sorted(resources[i].pk for i in items), [resources[i].pk for i in items[::-1]]
+            for item in listed[:3]:
+                named = [one.id for one in item.evidence.own]
+                if not 0 < len(named) <= 3:
+                    continue
+                row = int(np.searchsorted(ids, item.resource.pk))
+                lost = self.rank(version, who, row, named)
+                drawn = [
+                    self.rank(version, who, row, rng.choice(own, len(named), replace=False).tolist())
+                    for _ in range(self.N_RANDOM)
+                ]
+                more_than_random.append(np.log(lost / np.exp(np.mean(np.log(drawn)))))
+                more_than_latest.append(np.log(lost / self.rank(version, who, row, latest_first[: len(named)])))
+        assert len(more_than_random) > self.N_LEARNERS, "most listed resources have a reason"
+        # Places lost, as a factor: e⁰·⁷ is twice as many.
+        assert bootstrap_mean(np.array(more_than_random)).low > 0.7
+        assert bootstrap_mean(np.array(more_than_latest)).low > 0.7
+
+    def test_parts_add_up_to_what_the_blend_says(self, version, resources):
+        who = learner(resources, next(self.histories()))
+        scored = score_learners(version, [who])[who.pk]
+        for item in api.recommend(who, k=10):
+            row = int(np.searchsorted(scored.resource_ids, item.resource.pk))
+            # Sources with hardly any say are left out.
+            assert sum(item.evidence.parts.values()) == pytest.approx(float(scored.scores[row]), rel=0.15)
+
+
+class TestNames:
+    def test_only_the_learners_own_are_named_and_by_what_was_done(self, version, resources):
+        who = learner(resources, ITEMS, verb="passed")
+        named = [own for item in api.recommend(who, k=10) for own in item.evidence.own]
+        assert named
+        assert {own.id for own in named} <= {resources[i].pk for i in ITEMS}
+        assert {own.verb for own in named} == {"passed"}
+        assert {own.title for own in named} <= {resources[i].title for i in ITEMS}
+
+    def test_what_may_not_be_shown_any_more_is_not_named(self, version, resources):
+        who = learner(resources, ITEMS)
+        assert any(item.evidence.own for item in api.recommend(who))
+        Resource.objects.filter(pk__in=[resources[i].pk for i in ITEMS]).update(published=False)
+        assert not any(item.evidence.own for item in api.recommend(who))
+
+    def test_evidence_is_kept_with_the_list(self, version, resources):
+        who = learner(resources, ITEMS)
+        result = api.recommend(who)
+        kept = {item.resource_id: item for item in RecommendationItem.objects.filter(list=result.recommendation_id)}
+        for item in result:
+            told = item.evidence.to_dict()
+            assert kept[item.resource.pk].components == told.pop("parts", {})
+            assert kept[item.resource.pk].evidence == told
+            assert kept[item.resource.pk].reason == str(item.reason)
+
+
+class TestOthers:
+    """How many others chose both: from some learners on, rounded down, without who opted out."""
+
+    @pytest.fixture(autouse=True)
+    def _by_what_others_chose(self, _site, settings):
+        settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("transitions", "popularity")}
+
+    def shared(self, resources, who, pair):
+        item = first_with(
+            api.recommend(who, k=10),
+            lambda evidence: evidence.resource.id == pair[1] and evidence.own[:1] and evidence.own[0].id == pair[0],
+        )
+        return item.evidence.own[0].learners
+
+    @pytest.fixture
+    def pair(self, version, resources):
+        """Return a learner, and a resource with the first of their own that it is listed for."""
+        who = learner(resources, ITEMS)
+        item = first_with(api.recommend(who, k=10), lambda evidence: evidence.own)
+        Interaction.objects.filter(resource__in=[item.resource, item.evidence.own[0].id]).exclude(learner=who).delete()
+        forget_counts()
+        return who, (item.evidence.own[0].id, item.resource.pk)
+
+    def choose(self, pair, n, **fields):
+        rows = {row.pk: row for row in Resource.objects.filter(pk__in=pair)}
+        for number in range(n):
+            learner(rows, pair, f"other {number} {fields}", **fields)
+        forget_counts()
+
+    @pytest.mark.parametrize(("n", "said"), [(0, 0), (2, 0), (3, 3), (4, 3), (5, 5), (14, 10)])
+    def test_they_are_counted(self, resources, pair, n, said):
+        who, both = pair
+        self.choose(both, n)
+        assert self.shared(resources, who, both) == said
+
+    def test_who_opted_out_is_not(self, resources, pair):
+        who, both = pair
+        self.choose(both, 2)
+        self.choose(both, 9, personalise=False)
+        assert self.shared(resources, who, both) == 0
+
+    def test_a_count_is_remembered(self, resources, pair):
+        who, both = pair
+        self.choose(both, 5)
+        assert self.shared(resources, who, both) == 5
+        Interaction.objects.filter(resource__in=both).exclude(learner=who).delete()
+        assert self.shared(resources, who, both) == 5
+        forget_counts()
+        assert self.shared(resources, who, both) == 0
+
+
+class TestTables:
+    def test_a_prerequisite_that_is_done_and_competencies_in_common(self, version, resources):
+        who = learner(resources, ITEMS)
+        item = first_with(api.recommend(who, k=10), lambda evidence: evidence.own)
+        listed, own = item.resource, Resource.objects.get(pk=item.evidence.own[0].id)
+        other = resources[9 * SIZE]
+        Prerequisite.objects.create(resource=listed, requires=own)
+        Prerequisite.objects.create(resource=listed, requires=other)  # it is not done
+        common, alone = (Competency.objects.create(title=title, key=title) for title in ("Dough", "Ovens"))
+        for resource in (listed, own):
+            ResourceCompetency.objects.create(resource=resource, competency=common, relation="teaches")
+        ResourceCompetency.objects.create(resource=listed, competency=alone, relation="teaches")
+        found = first_with(api.recommend(who, k=10), lambda evidence: evidence.resource.id == listed.pk).evidence
+        assert [one.id for one in found.unlocked_by] == [own.pk]
+        assert found.competencies == ("Dough",)
+
+    def test_what_is_popular_says_how_many_and_what_is_new_how_old(self, resources):
+        for number in range(7):
+            learner(resources, [5], f"other {number}")
+        Resource.objects.update(created_at=timezone.now() - timedelta(days=3, hours=1))
+        popular, newest = api.recommend(None, tenant="default", k=2)
+        assert (popular.source, popular.resource.pk) == ("popular", resources[5].pk)
+        assert (popular.evidence.popular, popular.evidence.popular_days) == (5, 90)
+        assert popular.evidence.new_days is None
+        assert newest.source == "newest"
+        assert newest.evidence.new_days == 3
+
+    def test_a_list_is_worth_more_than_its_reasons(self, version, resources, monkeypatch):
+        def fail(*args, **kwargs):
+            raise DatabaseError
+
+        who = learner(resources, ITEMS)
+        expected = [item.resource.pk for item in api.recommend(who)]
+        monkeypatch.setattr(evidence_module, "read_facts", fail)
+        result = api.recommend(who)
+        assert [item.resource.pk for item in result] == expected
+        assert not any(item.evidence or item.reason for item in result)

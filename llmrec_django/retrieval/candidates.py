@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from llmrec_django.conf import conf
 from llmrec_django.models import Interaction, LearnerProfile, ProfileVector, Resource, ResourceVector
-from llmrec_django.retrieval.sql import candidate_cursor, database, read_vectors, vector_literal
+from llmrec_django.retrieval.sql import candidate_cursor, database, id_array, read_vectors, vector_literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -183,9 +183,9 @@ def eligible_among(ids: Sequence[int], eligibility: Eligibility) -> set[int]:
     if eligibility.is_empty or not len(ids):
         return set()
     # Of these rows alone: as a join the planner might test the whole catalogue.
-    sql = f'{eligibility.sql} AND "{RESOURCES}"."id" = ANY(%s)'
+    sql = f'{eligibility.sql} AND "{RESOURCES}"."id" = ANY(%s::bigint[])'
     with candidate_cursor(database()) as cursor:
-        cursor.execute(sql, [*eligibility.params, list(ids)])
+        cursor.execute(sql, [*eligibility.params, id_array(ids)])
         return {int(pk) for (pk,) in cursor.fetchall()}
 
 
@@ -292,7 +292,8 @@ def levels_and_vectors(
     joined = f" LEFT JOIN {VECTORS} v ON v.space_id = {int(space.pk)} AND v.resource_id = r.id" if space else ""
     with connections[database()].cursor() as cursor:
         cursor.execute(
-            f"SELECT r.id, r.level, {vector} FROM {RESOURCES} r{joined} WHERE r.id = ANY(%s)", [list(resource_ids)]
+            f"SELECT r.id, r.level, {vector} FROM {RESOURCES} r{joined} WHERE r.id = ANY(%s::bigint[])",
+            [id_array(resource_ids)],
         )
         rows = cursor.fetchall()
     levels = {int(pk): level for pk, level, _ in rows if level}

@@ -21,7 +21,7 @@ from llmrec_django.models import (
     ResourceCompetency,
 )
 from llmrec_django.retrieval.eligibility import nameable
-from llmrec_django.retrieval.sql import columns_of, database, instance_of
+from llmrec_django.retrieval.sql import columns_of, database, id_array, instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -114,15 +114,15 @@ def read_facts(
     facts = Facts(lately=lately)
     selected = ", ".join(f'"{RESOURCES}"."{column.column}"' for column in fields)
     sql = _SQL.format(columns=selected, nameable=condition, counted=_counted(unread, uncounted))
-    values = [_array(listed), learner_id, done, *params]
+    values = [id_array(listed), learner_id, done, *params]
     if unread:
-        values += [_array(unread), *_chose()[1]]
+        values += [id_array(unread), *_chose()[1]]
     if uncounted:
         since = timezone.now() - timedelta(days=conf.POPULAR_DAYS)
-        values += [_array(uncounted), since, *_chose()[1]]
+        values += [id_array(uncounted), since, *_chose()[1]]
     asked = dict.fromkeys([*listed, *own, *unread, *uncounted])
     with connections[using].cursor() as cursor:
-        cursor.execute(sql, [*values, _array(list(asked))])
+        cursor.execute(sql, [*values, id_array(list(asked))])
         read = cursor.fetchall()
     wanted = set(listed)
     rows: dict[int, Resource] = {}
@@ -184,7 +184,9 @@ def nameable_ids(eligibility: Eligibility, ids: Sequence[int]) -> set[int]:
     """Return which of some resources the audience may be told the title of."""
     condition, params = nameable(eligibility)
     with connections[database()].cursor() as cursor:
-        cursor.execute(f'SELECT id FROM "{RESOURCES}" WHERE id = ANY(%s) AND {condition}', [list(ids), *params])
+        cursor.execute(
+            f'SELECT id FROM "{RESOURCES}" WHERE id = ANY(%s::bigint[]) AND {condition}', [id_array(ids), *params]
+        )
         found = {int(pk) for (pk,) in cursor.fetchall()}
     return found if eligibility.visible_rows is None or not found else eligibility.visible_rows(sorted(found))
 
@@ -199,11 +201,6 @@ def _chose() -> tuple[str, list[Any]]:
     positive = [name for name, verb in conf.VERBS.items() if verb.effect == "positive" and verb.weight > 0]
     # A rating below the middle is no vote; other verbs carry no value or a progress.
     return "verb = ANY(%s) AND NOT (verb = 'rated' AND value < %s)", [positive, conf.RATING_LIKED_FROM]
-
-
-def _array(ids: Sequence[int]) -> str:
-    """Return ids as PostgreSQL reads an array: quicker than a list for the driver to turn over, one by one."""
-    return "{" + ",".join(map(str, ids)) + "}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def with_reasons(items: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
     """Return a list's items with a reason each; "" where there is no evidence, or nothing in it to say."""
     plans = plan_list([item.evidence for item in items])
     return tuple(
-        replace(item, reason=_lazily(item.evidence, plan), reason_source="template")
+        replace(item, reason=_lazily(_Writer(item.evidence, plan)), reason_source="template")
         if item.evidence is not None and plan is not None
         else item
         for item, plan in zip(items, plans, strict=True)
@@ -79,15 +79,18 @@ class _Writer:
     plan: Plan
     written: dict[str | None, str] = field(default_factory=dict)
 
-    def __call__(self) -> str:
+    def in_active_language(self) -> str:
         language = get_language()
         if language not in self.written:
             self.written[language] = write(self.evidence, self.plan)
         return self.written[language]
 
 
-def _lazily(evidence: Evidence, plan: Plan) -> Any:
-    return lazy(_Writer(evidence, plan), str)()
+def _say(writer: _Writer) -> str:
+    return writer.in_active_language()
+
+
+_lazily: Any = lazy(_say, str)
 
 
 def _plan(evidence: Evidence, said: Counter[tuple[str, Any]]) -> Plan | None:

@@ -167,6 +167,7 @@ DEFAULTS: dict[str, Any] = {
         "linear_next",
         "ease",
         "item_knn",
+        "user_knn",
         "content",
         "popularity",
         "popular_lately",

@@ -10,7 +10,7 @@ from django.utils.translation import get_language, gettext, ngettext, pgettext_l
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.charts import Scale
-from llmrec_django.models import Placement, Resource
+from llmrec_django.models import Placement, RecommendationList, Resource
 from llmrec_django.models.learner import verb_label
 from llmrec_django.services.reasons import source_label
 from llmrec_django.services.why import find_resources, why
@@ -26,6 +26,7 @@ STEPS = {
     "words": _("words of the goals"),
     "popular": _("popular lately"),
     "newest": _("newest"),
+    "editorial": _("an editorial rule"),
 }
 """What brought a resource into a list."""
 RULES = {
@@ -36,6 +37,8 @@ RULES = {
     "languages": _("It is in a language that is not shown to this learner."),
     "exclude_ids": _("The page asked to leave it out."),
     "exclude_keys": _("The page asked to leave it out."),
+    "editorial": _("An editorial rule leaves it out."),
+    "only": _("It is not among those that were asked for."),
     "among": _("It is not among those that were asked for."),
     "seen": _("The learner has met it already, and the placement does not show it again yet."),
     "dismissed": _("The learner turned it down."),
@@ -69,7 +72,10 @@ def why_context(learner: LearnerProfile, asked: Any) -> dict[str, Any]:
         learner: Whose list.
         asked: The query of the address.
     """
-    form = AskForm(learner.tenant, asked)
+    given = {name: asked.get(name, "") for name in ("placement", "resource")}
+    if "placement" not in asked:
+        given["placement"] = _last_placement(learner)
+    form = AskForm(learner.tenant, given)
     said = form.cleaned_data if form.is_valid() else {"placement": "", "resource": ""}
     resources: list[Resource] = []
     not_found = ""
@@ -87,6 +93,13 @@ def why_context(learner: LearnerProfile, asked: Any) -> dict[str, Any]:
         "placement": said["placement"],
         **({"why": None} if found is None else _shown(found)),
     }
+
+
+def _last_placement(learner: LearnerProfile) -> str:
+    """Return where the learner was given a list last, if that is a placement of the tenant; else ""."""
+    lists = RecommendationList.objects.filter(learner=learner).order_by("-created_at")
+    name = lists.values_list("placement", flat=True).first() or ""
+    return name if name and Placement.objects.filter(tenant=learner.tenant, name=name).exists() else ""
 
 
 def _shown(found: Why) -> dict[str, Any]:
@@ -118,7 +131,7 @@ def _row(one: Explained, found: Why) -> dict[str, Any]:
             }
             for said in standing.said
         ],
-        "excluded": [RULES[name] for name in one.excluded],
+        "excluded": [RULES.get(name, name) for name in one.excluded],
         "verdict": "" if one.item or one.excluded else _verdict(one, found),
         "served": one.served,
         "evidence": [] if one.item is None or one.item.evidence is None else evidence_lines(one.item.evidence),

@@ -191,11 +191,12 @@ class Excerpt:
 
 
 def _say(blends: list[Blend], source: str, segment: int) -> float:
-    shares = [
-        blend.weights[segment, blend.sources.index(source)] / blend.weights[segment].sum()
-        for blend in blends
-        if source in blend.sources and blend.weights[segment].sum() > 0
-    ]
+    """Return a source's share in what speaks for resources; a source that corrects others speaks for none."""
+    shares = []
+    for blend in blends:
+        weights = np.maximum(blend.weights[segment], 0.0)
+        if source in blend.sources and weights.sum() > 0:
+            shares.append(weights[blend.sources.index(source)] / weights.sum())
     return float(max(shares, default=0.0))
 
 

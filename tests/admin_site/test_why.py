@@ -227,6 +227,15 @@ class TestPage:
         assert "none: step by step, without training" in html
         assert "Last served" in html
 
+    def test_begins_where_the_learner_was_given_a_list_last(self, boss, learner):
+        Placement.objects.create(name="home", title="Next for you", size=3)
+        assert boss.get(address(learner)).context["placement"] == ""
+        api.recommend(learner, placement="home")
+        assert boss.get(address(learner)).context["placement"] == "home"
+        assert boss.get(address(learner), {"placement": ""}).context["placement"] == ""
+        api.recommend(learner, placement="a-name-without-a-row")
+        assert boss.get(address(learner)).context["placement"] == ""
+
     def test_takes_its_own_permission(self, staff_with, learner):
         staff = staff_with("explain_learnerprofile")
         assert staff.get(address(learner)).status_code == 200

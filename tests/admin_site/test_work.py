@@ -255,8 +255,8 @@ class TestPage:
         assert len(reading) == 2
         for sql, params in reading:
             with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL enable_seqscan = off")
-                cursor.execute("SET LOCAL enable_bitmapscan = off")
+                for other in ("seqscan", "bitmapscan", "nestloop", "mergejoin"):
+                    cursor.execute(f"SET LOCAL enable_{other} = off")
                 cursor.execute(f"EXPLAIN {sql}", params)
                 plan = "\n".join(row[0] for row in cursor.fetchall())
             assert "Index Only Scan using llmrec_item_shown" in plan

@@ -41,8 +41,8 @@ def experiment(db) -> Experiment:
         result = api.recommend(learner, placement="home")
         keys = [item.resource.key for item in result]
         said = [FeedbackInput("shown", key, result.recommendation_id) for key in keys]
-        if len(keys) == 8 or n % 5 == 0:
-            said += [FeedbackInput("clicked", key, result.recommendation_id) for key in keys[:3]]
+        clicks = 6 if len(keys) == 8 else 3 if n % 5 == 0 else 0
+        said += [FeedbackInput("clicked", key, result.recommendation_id) for key in keys[:clicks]]
         if n % 9 == 0:
             said.append(FeedbackInput("dismissed", keys[-1], result.recommendation_id))
         api.give_feedback(learner, said)

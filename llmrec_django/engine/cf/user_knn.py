@@ -1,8 +1,20 @@
-"""User-kNN: what learners with a like history met."""
+"""User-kNN that minds the order: what learners with a like history met, near what they have in common.
+
+With w_i the weight of the asking learner's resource i, later ones weighing more, learner v is alike by
+
+    likeness(v) = (Σ_{i met by v too} w_i / met_i^rarity)^agreement / length_v^length_power
+
+and lends its resources by how near they stand to the latest one that both met, gap steps after it or before it:
+
+    score(j) = Σ_{nearest v} likeness(v) · (1 / gap^nearness   after,   backward / gap^nearness   before)
+
+The neighbourhood is that of session-based recommendation (V-SKNN of Ludewig & Jannach 2018, arXiv 1803.09587; STAN of
+Garg et al. 2019); agreement above 1 makes one learner who shares two resources worth more than two who share one each.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,61 +30,82 @@ if TYPE_CHECKING:
     from llmrec_django.engine.interactions import InteractionLog
     from llmrec_django.types import Float32Matrix
 
+MAX_LENGTH = 200
+"""Latest resources kept of each learner: nobody is alike for having met everything."""
+MAX_READERS = 5000
+"""Learners looked at for one shared resource: of a very popular one, so many drawn at random."""
+CHUNK_CELLS = 2_000_000
+"""Scores worked on at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class UserKnnConfig:
-    """How likeness of learners is measured."""
+    """How likeness of learners is measured, and what follows from it."""
 
-    neighbours: int = 200
+    neighbours: int = 300
     """Most alike learners whose resources count."""
     length_power: float = 0.5
-    """Likeness is divided by (resources of the neighbour)^power: 0.5 is the cosine, 1 favours short histories."""
+    """Likeness is divided by (resources of the neighbour)^power: above 0 favours short histories."""
     rarity_power: float = 0.5
     """A shared resource counts 1/(learners who met it)^power: above 0, sharing a rare one says more."""
-    decay: float = 0.9
+    agreement: float = 2.0
+    """Power of the shared weight: above 1, sharing several resources says more than their sum."""
+    nearness: float = 1.0
+    """A resource counts 1/gap^power, gap its distance from the latest shared one: 0 forgets the order."""
+    backward: float = 0.3
+    """Weight of what the neighbour met before the latest shared resource, against what they met after it."""
+    decay: float = 0.8
     """Weight of a resource of the asking learner's history against the one met after it."""
-    max_history: int = 200
+    max_history: int = 20
     """How many of the latest resources of the asking learner count."""
 
 
-SCORING_FIELDS = ("neighbours", "length_power", "rarity_power", "decay", "max_history")
+SCORING_FIELDS = (
+    "neighbours",
+    "length_power",
+    "rarity_power",
+    "agreement",
+    "nearness",
+    "backward",
+    "decay",
+    "max_history",
+)
 """Fields that change scores only, not the fit: all of them."""
 SEARCH_SPACE: Mapping[str, tuple[Any, ...]] = {
-    "neighbours": (50, 100, 200, 500),
-    "length_power": (0.0, 0.25, 0.5, 0.75),
-    "rarity_power": (0.0, 0.25, 0.5, 1.0),
-    "decay": (0.5, 0.7, 0.8, 0.9, 0.95, 1.0),
+    "agreement": (1.0, 1.5, 2.0, 2.5, 3.0),
+    "nearness": (0.0, 0.25, 0.5, 1.0, 1.5),
+    "backward": (0.1, 0.3, 0.6, 1.0),
+    "rarity_power": (0.0, 0.15, 0.3, 0.5, 0.7),
+    "decay": (0.6, 0.7, 0.8, 0.9, 0.95),
+    "max_history": (20, 50),
 }
 """Values `choose` tries."""
 
 
 @dataclass(frozen=True, eq=False)
 class UserKnnModel:
-    """Scores a resource by how alike the learners are who met it.
+    """What each learner met, in order, and how to look among it; see the module for the formula."""
 
-    score(j) = Σ over the nearest learners v who met j of likeness(history, v).
-    """
-
-    matrix: Any
-    """Learners × resources, scipy `csr_array` of ones, float32 [U, N]."""
+    indices: NDArray[np.int32]
+    """Resources of all learners, one learner after the other, oldest first; int32 [n]."""
+    indptr: NDArray[np.int64]
+    """Where each learner's begin; int64 [U + 1]."""
+    n_resources: int
+    """Size of the catalogue the model was fitted on, N."""
     config: UserKnnConfig
-
-    @property
-    def n_resources(self) -> int:
-        """Size of the catalogue the model was fitted on, N."""
-        return int(self.matrix.shape[1])
 
     @cached_property
     def _met_by(self) -> Any:
-        """Resources × learners, with the likeness's constants in: a shared rare resource says more, a neighbour with
-        many resources says less."""
-        config = self.config
-        met = np.maximum(np.bincount(self.matrix.indices, minlength=self.n_resources), 1.0)
-        lengths = np.maximum(np.diff(self.matrix.indptr), 1.0)
-        met_by = self.matrix.T.tocsr()
-        met_by.data = np.repeat(np.power(met, -config.rarity_power), np.diff(met_by.indptr)).astype(np.float32)
-        met_by.data *= np.power(lengths, -config.length_power, dtype=np.float32)[met_by.indices]
-        return met_by
+        """Resources × learners of the shared weights, scipy `csr_array` float32 [N, U]."""
+        from scipy.sparse import csr_array
+
+        n_learners = len(self.indptr) - 1
+        learners = np.repeat(np.arange(n_learners, dtype=np.int32), np.diff(self.indptr))
+        ones = np.ones(len(self.indices), dtype=np.float32)
+        met_by = csr_array((ones, (self.indices, learners)), shape=(self.n_resources, n_learners))
+        met = np.maximum(np.diff(met_by.indptr), 1.0)
+        met_by.data = np.repeat(np.power(met, -self.config.rarity_power), np.diff(met_by.indptr)).astype(np.float32)
+        return _thinned(met_by, MAX_READERS) if met.max(initial=0) > MAX_READERS else met_by
 
     def score(self, histories: Sequence[NDArray[np.integer]]) -> Float32Matrix:
         """Score the whole catalogue for each learner.
@@ -85,14 +118,55 @@ class UserKnnModel:
             the neighbours, which adds only to resources they have seen.
 
         Note:
-            O(learners who share a resource) a history; the likeness matrix is sparse [B, U].
+            O(learners who share a resource + neighbours · their resources + N) for each history.
         """
+        scores = np.zeros((len(histories), self.n_resources), dtype=np.float32)
+        step = max(1, CHUNK_CELLS // max(1, self.n_resources))
+        for begin in range(0, len(histories), step):
+            scores[begin : begin + step] = self._score(histories[begin : begin + step])
+        return scores
+
+    def _score(self, histories: Sequence[NDArray[np.integer]]) -> Float32Matrix:
         from llmrec_django.engine.cf.item_knn import keep_largest
 
         config = self.config
         asking = recency_weights(histories, self.n_resources, decay=config.decay, max_history=config.max_history)
-        likeness = (asking @ self._met_by).tocsr()  # [B, U]
-        return np.asarray((keep_largest(likeness, config.neighbours) @ self.matrix).toarray(), dtype=np.float32)
+        alike = (asking @ self._met_by).tocsr()  # [B, U]
+        lengths = np.diff(self.indptr)
+        alike.data **= np.float32(config.agreement)
+        alike.data /= np.power(np.maximum(lengths, 1), config.length_power, dtype=np.float32)[alike.indices]
+        alike = keep_largest(alike, config.neighbours)
+        found = alike.indices  # of all askers, one after the other; [V]
+        if not len(found):
+            return np.zeros((len(histories), self.n_resources), dtype=np.float32)
+        asker = np.repeat(np.arange(len(histories)), np.diff(alike.indptr))  # [V]
+        theirs = lengths[found]
+        begins = np.cumsum(theirs) - theirs
+        neighbour = np.repeat(np.arange(len(found)), theirs)  # one entry for each resource of each neighbour; [E]
+        places = np.arange(len(neighbour)) - begins[neighbour]
+        resources = self.indices[self.indptr[found][neighbour] + places]
+        # The latest shared resource, latest by the asker's order: what they met next is what the asker may want next.
+        recent = np.full((len(histories), self.n_resources), -1, dtype=np.int32)
+        for row, history in enumerate(histories):
+            latest = history[-config.max_history :]
+            recent[row, latest] = np.arange(len(latest))
+        shared = recent[asker[neighbour], resources].astype(np.int64) * MAX_LENGTH + places
+        shared[shared < 0] = -1
+        meeting = np.maximum.reduceat(shared, begins) % MAX_LENGTH  # [V]
+        gaps = places - meeting[neighbour]
+        lent = alike.data[neighbour] * self._by_gap[gaps + MAX_LENGTH]
+        cells = asker[neighbour] * self.n_resources + resources
+        total = np.bincount(cells, weights=lent, minlength=len(histories) * self.n_resources)
+        return total.reshape(len(histories), self.n_resources).astype(np.float32)
+
+    @cached_property
+    def _by_gap(self) -> NDArray[np.float32]:
+        """What a resource counts so many steps from the shared one; [2 · MAX_LENGTH + 1], the middle is 0 steps."""
+        gaps = np.arange(-MAX_LENGTH, MAX_LENGTH + 1)
+        weights = np.power(np.maximum(np.abs(gaps), 1), -self.config.nearness, dtype=np.float64)
+        weights[gaps < 0] *= self.config.backward
+        weights[gaps == 0] = 0.0
+        return weights.astype(np.float32)
 
     def rescored(self, config: UserKnnConfig) -> UserKnnModel:
         """Take over the scoring fields of another config; the fit is shared."""
@@ -100,39 +174,47 @@ class UserKnnModel:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything the model is made of, as arrays that any container can hold."""
-        config = self.config
         return {
-            "form": np.array(
-                [config.neighbours, config.length_power, config.rarity_power, config.decay, config.max_history],
-                dtype=np.float64,
-            ),
-            "indices": self.matrix.indices.astype(np.int32),
-            "indptr": self.matrix.indptr.astype(np.int64),
-            "shape": np.array(self.matrix.shape, dtype=np.int64),
+            "form": np.array(astuple(self.config), dtype=np.float64),
+            "indices": self.indices,
+            "indptr": self.indptr,
+            "shape": np.array([len(self.indptr) - 1, self.n_resources], dtype=np.int64),
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Rebuild a model from `to_arrays`."""
-        from scipy.sparse import csr_array
-
-        neighbours, length_power, rarity_power, decay, max_history = arrays["form"]
-        indices = arrays["indices"]
-        ones = np.ones(len(indices), dtype=np.float32)
-        matrix = csr_array((ones, indices, arrays["indptr"]), shape=tuple(int(n) for n in arrays["shape"]))
-        config = UserKnnConfig(
-            int(neighbours), float(length_power), float(rarity_power), float(decay), int(max_history)
-        )
-        return cls(matrix, config)
+        neighbours, *powers, max_history = (float(number) for number in arrays["form"])
+        config = UserKnnConfig(int(neighbours), *powers, max_history=int(max_history))
+        return cls(arrays["indices"], arrays["indptr"], int(arrays["shape"][1]), config)
 
 
 def fit(log: InteractionLog, config: UserKnnConfig) -> UserKnnModel:
-    """Keep who met what: the model is the data.
+    """Keep who met what, in which order: the model is the data.
 
     Args:
-        log: Positive interactions; their order does not matter.
+        log: Positive interactions. Of a learner's meetings with one resource the latest counts.
         config: See the fields.
     """
-    matrix = log.positive().matrix()
-    matrix.data[:] = 1.0
-    return UserKnnModel(matrix.astype(np.float32), config)
+    log = log.positive()
+    pair = log.learners.astype(np.int64) * max(1, log.n_resources) + log.resources
+    _, from_the_end = np.unique(pair[::-1], return_index=True)
+    latest = np.sort(len(pair) - 1 - from_the_end)  # the latest meeting of each pair, in order
+    learners, resources = log.learners[latest], log.resources[latest].astype(np.int32)
+    counts = np.bincount(learners, minlength=log.n_learners)
+    to_the_end = np.repeat(np.cumsum(counts), counts) - np.arange(len(learners))
+    kept = to_the_end <= MAX_LENGTH
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(counts, MAX_LENGTH))]).astype(np.int64)
+    return UserKnnModel(np.ascontiguousarray(resources[kept]), indptr, log.n_resources, config)
+
+
+def _thinned(matrix: Any, most: int) -> Any:
+    """Keep `most` entries of each row of a csr_array, drawn at random, the same ones each time."""
+    from scipy.sparse import csr_array
+
+    counts = np.diff(matrix.indptr)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    drawn = np.lexsort((np.random.default_rng(0).random(len(rows)), rows))
+    kept = np.sort(drawn[np.arange(len(rows)) - matrix.indptr[rows] < most])
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(counts, most))])
+    return csr_array((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)

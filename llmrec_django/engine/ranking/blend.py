@@ -27,6 +27,10 @@ class BlendConfig:
     """Shortest history of each segment."""
     pull: float = 50.0
     """How many learners' worth of evidence the weights over all learners are for each segment."""
+    correcting: tuple[str, ...] = ("popularity", "popular_lately")
+    """Sources whose weight may be below 0: what all others hold already in part, and so count more than once."""
+    correcting_learners: int = 1000
+    """Learners that it takes to say so, in each segment. Never said of the first one, of whom nothing else is known."""
     calibration_learners: int = 2000
     """Learners that calibrations are fitted on, at most."""
 
@@ -42,7 +46,7 @@ class Blend:
     sources: tuple[str, ...]
     calibrations: tuple[Calibration, ...]
     weights: NDArray[np.float64]
-    """≥ 0; float64 [segments, sources]."""
+    """≥ 0, but for those that correct others; float64 [segments, sources]."""
     segment_starts: tuple[int, ...] = SEGMENT_STARTS
 
     def combine(self, scores: Mapping[str, Float32Matrix], lengths: NDArray[np.integer]) -> Float32Matrix:
@@ -132,19 +136,24 @@ def fit_blend(examples: BlendExamples, config: BlendConfig | None = None, *, wit
         for place in range(len(examples.sources))
     )
 
-    def weights_of(part: BlendExamples, start: NDArray[np.float64], pull: float) -> NDArray[np.float64]:
+    correcting = [column for column, place in enumerate(used) if examples.sources[place] in config.correcting]
+
+    def weights_of(part: BlendExamples, start: NDArray[np.float64], pull: float, *, corrects: bool) -> Any:
         features = np.stack([calibrations[place](part.scores[place]) for place in used], axis=2)
-        return fit_softmax(features, part.is_candidate, part.target, start=start, pull=pull)[0]
+        may = correcting if corrects and np.sum(~part.is_shortened) >= config.correcting_learners else []
+        if not may:
+            start = np.maximum(start, 0.0)
+        return fit_softmax(features, part.is_candidate, part.target, start=start, pull=pull, may_correct=may)[0]
 
     n_segments = len(config.segment_starts)
     weights = np.zeros((n_segments, len(examples.sources)))
     if used:
         # A pull of one learner keeps weights finite where one source is always right.
-        overall = weights_of(natural, np.full(len(used), 1.0 / len(used)), 1.0)
+        overall = weights_of(natural, np.full(len(used), 1.0 / len(used)), 1.0, corrects=True)
         segments = history_segments(examples.lengths, config.segment_starts)
         for segment in range(n_segments):
             part = examples.take(np.nonzero(segments == segment)[0])
-            weights[segment, used] = weights_of(part, overall, config.pull)
+            weights[segment, used] = weights_of(part, overall, config.pull, corrects=segment > 0)
     return Blend(examples.sources, calibrations, weights, config.segment_starts)
 
 

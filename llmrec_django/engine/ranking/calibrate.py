@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -103,8 +103,9 @@ def fit_softmax(
     *,
     start: NDArray[np.floating] | None = None,
     pull: float = 0.0,
+    may_correct: Sequence[int] = (),
 ) -> tuple[NDArray[np.float64], float]:
-    """Find weights ≥ 0 that make softmax(features · weights) likeliest to give the targets.
+    """Find weights, all or most ≥ 0, that make softmax(features · weights) likeliest to give the targets.
 
     Minimises the mean of −log p(target) + pull / (2n) · ‖weights − start‖²: convex, so there is one answer.
 
@@ -114,6 +115,7 @@ def fit_softmax(
         target: Column of the target, a candidate; int [n].
         start: Where the weights are pulled to, [S]; zeros when None.
         pull: How many learners' worth of evidence `start` is.
+        may_correct: Columns whose weight may be below 0.
 
     Returns:
         Weights float64 [S] and the mean of −log p(target) alone. `start` and NaN when n is 0.
@@ -144,6 +146,7 @@ def fit_softmax(
         return log_loss + pull / (2 * n) * float(away @ away), gradient
 
     first = np.maximum(origin, 0.1)
-    found = minimize(objective, first, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * n_features)
+    bounds = [(None if column in may_correct else 0.0, None) for column in range(n_features)]
+    found = minimize(objective, first, jac=True, method="L-BFGS-B", bounds=bounds)
     objective(found.x)
     return np.asarray(found.x, dtype=np.float64), log_loss

@@ -50,9 +50,9 @@ class RelevanceConfig:
     """λ of ‖E(i)‖², summed over the catalogue, beside a loss averaged over interactions."""
     learner_embeddings: bool = False
     """Train an E(u) for every learner of the training data. They cost memory for each learner."""
-    dropout: float = 0.15
+    dropout: float = 0.2
     """Share of activations silenced in training."""
-    delta_dropout: float = 0.2
+    delta_dropout: float = 0.1
     """Share of resources that must borrow E(i) in a step, as those that training never met will have to."""
     learner_dropout: float = 0.5
     """Share of learners that must do without E(u) in a step, so that S(u) works for strangers."""

@@ -139,7 +139,8 @@ class RelevanceModel(nn.Module):
         self.learner = nn.Embedding(n_learners, size) if n_learners else None  # E(u)
         self.transformer = LearnerTransformer(config, n_verbs)
         nn.init.normal_(self.adaptor.weight, std=1 / math.sqrt(size))  # A·f is about as long as f: 1
-        nn.init.normal_(self.delta.weight, std=1 / math.sqrt(size))
+        # E(i) starts near 0: a resource begins as its text, or every R(i) would be half noise for epochs.
+        nn.init.normal_(self.delta.weight, std=0.02 / math.sqrt(size))
         nn.init.zeros_(self.adaptor.weight[:, -1])
         if self.learner is not None:
             nn.init.zeros_(self.learner.weight)

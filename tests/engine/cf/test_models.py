@@ -1,5 +1,7 @@
 """What sets one model apart from the others."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -97,6 +99,42 @@ def test_user_knn_follows_the_most_alike_learners():
     scores = user_knn.fit(log, user_knn.UserKnnConfig(neighbours=1)).score([np.array([0, 1])])[0]
     assert scores[2] > 0
     assert scores[[3, 4, 5]].tolist() == [0, 0, 0]
+
+
+def test_user_knn_minds_what_came_after_what_is_shared():
+    log = InteractionLog.from_arrays([0, 0, 0, 0, 0], [3, 1, 0, 2, 4])
+    config = user_knn.UserKnnConfig(nearness=1.0, backward=0.3, length_power=0.0, rarity_power=0.0)
+    scores = user_knn.fit(log, config).score([np.array([0])])[0]
+    assert scores == pytest.approx([0.0, 0.3, 1.0, 0.15, 0.5])
+
+
+def test_user_knn_counts_from_the_shared_resource_that_the_asker_met_last():
+    log = InteractionLog.from_arrays([0, 0, 0, 0], [0, 2, 1, 3])
+    config = user_knn.UserKnnConfig(backward=0.0, length_power=0.0, rarity_power=0.0, agreement=1.0, decay=1.0)
+    model = user_knn.fit(log, config)
+    assert model.score([np.array([0, 1])])[0].tolist() == [0, 0, 0, 2]
+    assert model.score([np.array([1, 0])])[0] == pytest.approx([0, 1, 2, 2 / 3])
+
+
+def test_with_agreement_one_learner_who_shares_two_outweighs_two_who_share_one():
+    log = InteractionLog.from_arrays([0, 0, 0, 1, 1, 2, 2], [0, 1, 2, 0, 3, 1, 3])
+    flat = user_knn.UserKnnConfig(agreement=1.0, nearness=0.0, length_power=0.0, rarity_power=0.0, decay=1.0)
+    asked = [np.array([0, 1])]
+    plain = user_knn.fit(log, flat).score(asked)[0]
+    assert plain[2] == plain[3]
+    squared = user_knn.fit(log, dataclasses.replace(flat, agreement=2.0)).score(asked)[0]
+    assert squared[2] == 2 * squared[3]
+
+
+def test_user_knn_looks_at_a_sample_of_the_readers_of_what_everybody_met(monkeypatch):
+    monkeypatch.setattr(user_knn, "MAX_READERS", 10)
+    learners = np.repeat(np.arange(50), 2)
+    resources = np.stack([np.zeros(50, int), 1 + np.arange(50) % 5], axis=1).ravel()
+    scores = user_knn.fit(
+        InteractionLog.from_arrays(learners, resources), user_knn.UserKnnConfig(length_power=0.0, rarity_power=0.0)
+    ).score([np.array([0])])[0]
+    assert scores.sum() == 10
+    assert (scores > 0).sum() > 1
 
 
 def test_a_flood_moves_counts_no_more_than_its_cap():

@@ -161,6 +161,25 @@ def test_the_blend_beats_its_best_source_and_ignores_noise(world, sources, examp
     assert quality(blend, sources, world) > quality(alone, sources, world) + 0.02
 
 
+def test_popularity_that_the_others_count_twice_is_taken_back(world):
+    """The good source counts popularity as well as taste: less of the former is better."""
+    taste = knows(2.0, 1)
+
+    def popularity(log: InteractionLog, learners: np.ndarray) -> np.ndarray:
+        return np.tile(np.linspace(-1, 1, N_RESOURCES, dtype=np.float32), (len(learners), 1))
+
+    def biased(log: InteractionLog, learners: np.ndarray) -> np.ndarray:
+        return taste(log, learners) + 3 * popularity(log, learners)
+
+    examples = collect_examples({"biased": biased, "popularity": popularity}, world, per_source=40, per_segment=0)
+    n = int((examples.lengths >= 3).sum())
+    free = fit_blend(examples, BlendConfig(correcting_learners=n)).weights
+    assert free[2, 1] < -0.5
+    assert free[0, 1] >= 0  # of a newcomer nothing else is known
+    few = fit_blend(examples, BlendConfig(correcting_learners=n + 1)).weights
+    assert (few >= 0).all()
+
+
 def test_newcomers_are_ranked_by_what_is_known_without_a_history(sources, examples):
     blend = fit_blend(examples)
     log = InteractionLog.from_arrays([], [], n_learners=1, n_resources=N_RESOURCES)

@@ -75,7 +75,7 @@ def test_what_learners_turn_down_sinks(checkerboard, small):
             weights=np.concatenate([np.ones(len(checkerboard)), np.full(200, weight)]),
             n_resources=25,
         )
-        result = fit(config, log, no_text(log), epochs=3)
+        result = fit(config, log, no_text(log), epochs=6)
         states = learner_vectors(result.model, checkerboard, np.arange(200))
         logits = torch.as_tensor(states) @ result.model.resource_vectors().detach().T
         chances.append(float(torch.softmax(logits, dim=1)[:, 24].mean()))

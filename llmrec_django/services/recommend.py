@@ -25,10 +25,11 @@ from llmrec_django.retrieval.candidates import (
 from llmrec_django.retrieval.dismissals import dismissals
 from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.services.discovery import with_new
+from llmrec_django.services.editorial import NONE, SOURCE, rules_for
 from llmrec_django.services.evidence import Basis, with_evidence
 from llmrec_django.services.experiments import assign
 from llmrec_django.services.learned import learn
-from llmrec_django.services.levels import leaning, level_of
+from llmrec_django.services.levels import level_of
 from llmrec_django.services.lists import is_kept, store_list
 from llmrec_django.services.reasons.templates import with_reasons
 from llmrec_django.services.results import hydrate, requester
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from llmrec_django.models import ModelVersion, VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
+    from llmrec_django.services.editorial import Rules
     from llmrec_django.services.experiments import Assignment
     from llmrec_django.services.scoring import Scored
     from llmrec_django.types import Recommendation
@@ -178,6 +180,7 @@ def make_list(
     if size < 1:
         return None
     turned_down = dismissals(learner)
+    rules = rules_for(tenant, place)
     space = active_space()
     audience = Audience(
         tenant=tenant,
@@ -189,6 +192,7 @@ def make_list(
         exclude_keys=exclude_keys,
         space=space,
         dismissed_ids=[entry.resource_id for entry in turned_down],
+        excluded=rules.excluded,
         level=level_of(learner, turned_down),
     )
     version = _version(tenant, assignment) if learner else None
@@ -203,6 +207,7 @@ def make_list(
         space=space,
         scored=scored,
         basis=basis,
+        rules=rules,
     )
     items = hydrate(ranked)
     if explored and lot is not None:
@@ -225,7 +230,8 @@ def _explored(
     items: tuple[Recommendation, ...], size: int, place: Placement, list_id: uuid.UUID
 ) -> tuple[Recommendation, ...]:
     """Keep the first places and draw the last ones from what comes next; the id of the list is the seed."""
-    kept = max(0, size - place.explore_places)
+    pinned = sum(item.source == SOURCE for item in items[:size])
+    kept = max(pinned, size - place.explore_places)
     rest = items[kept:]
     # Scores of two sources cannot be compared: the lot is drawn among the next ones of one source.
     pool = [item for item in rest if item.source == rest[0].source]
@@ -251,6 +257,7 @@ def rank(
     space: VectorSpace | None,
     scored: Mapping[int, Scored] | None = None,
     basis: Basis | None = None,
+    rules: Rules = NONE,
 ) -> Ranked:
     """Return the best `k` eligible resources for an audience as (resource id, score, source).
 
@@ -259,6 +266,7 @@ def rank(
     Args:
         scored: What `trained_scores` gave for learners among whom the audience's is; None: ask it for this one.
         basis: Takes down what the list is made by, for its reasons.
+        rules: Editorial rules; what they pin comes first.
     """
     ranked: Ranked = []
     basis = basis or Basis(audience.learner, audience.level)
@@ -268,11 +276,19 @@ def rank(
     if scored is None:
         scored = trained_scores(audience.tenant, [audience.learner] if audience.learner else [])
     basis.scored = scored.get(audience.learner.pk) if audience.learner is not None else None
+    basis.rules = rules.placed
+    ranked += rules.pinned(
+        eligibility,
+        k,
+        lambda only, n: [
+            pk for pk, _, _ in rank(replace(audience, only=only), k=n, diversity=0.0, space=space, scored=scored)
+        ],
+    )
     steps: tuple[Callable[[int], Ranked], ...] = (
-        lambda n: _trained(audience, eligibility, space, n, diversity, scored),
-        lambda n: _personal(audience, eligibility, space, n, diversity, basis),
-        lambda n: _plain("popular", audience, n, lambda depth: popular(audience.tenant, eligibility, depth)),
-        lambda n: _plain("newest", audience, n, lambda depth: newest(eligibility, depth)),
+        lambda n: _trained(audience, eligibility, space, n, diversity, scored, rules),
+        lambda n: _personal(audience, eligibility, space, n, diversity, basis, rules),
+        lambda n: _plain("popular", audience, n, lambda depth: popular(audience.tenant, eligibility, depth), rules),
+        lambda n: _plain("newest", audience, n, lambda depth: newest(eligibility, depth), rules),
     )
     for step in steps:
         taken = {pk for pk, _, _ in ranked}
@@ -307,6 +323,7 @@ def recommend_batch(
         own = tenant if tenant is not None else (learner.tenant if learner else resolve_tenant())
         place = _placement(own, placement) if placement else Placement(seen=Placement.Seen.HIDE, diversity=0.0)
         turned_down = dismissals(learner)
+        rules = rules_for(own, place) if placement else NONE
         audience = Audience(
             tenant=own,
             user=requester(None, learner),
@@ -317,9 +334,11 @@ def recommend_batch(
             among_ids=among_ids,
             space=space,
             dismissed_ids=[entry.resource_id for entry in turned_down],
+            excluded=rules.excluded,
             level=level_of(learner, turned_down),
         )
-        yield learner, _falling(rank(audience, k=k, diversity=place.diversity, space=space, scored=scored))
+        ranked = rank(audience, k=k, diversity=place.diversity, space=space, scored=scored, rules=rules)
+        yield learner, _falling(ranked)
 
 
 def _with_scores(
@@ -360,10 +379,17 @@ def trained_scores(
         return {}
 
 
-def _plain(source: str, audience: Audience, n: int, find: Callable[[int], list[tuple[int, float]]]) -> Ranked:
+def _plain(
+    source: str, audience: Audience, n: int, find: Callable[[int], list[tuple[int, float]]], rules: Rules
+) -> Ranked:
     """Return the first `n` of what is the same for everyone, but for their level."""
-    found = leaning(find(n if audience.level is None else n * OVERFETCH), audience.level, n)
+    found = rules.tilted(find(n if _is_level(audience, rules) else n * OVERFETCH), audience.level, n)
     return [(pk, score, source) for pk, score in found[:n]]
+
+
+def _is_level(audience: Audience, rules: Rules) -> bool:
+    """Return whether nothing moves candidates from their places, so that no more than are shown need be asked for."""
+    return audience.level is None and not rules.moves
 
 
 def _trained(
@@ -373,12 +399,13 @@ def _trained(
     n: int,
     diversity: float,
     scored: Mapping[int, Scored],
+    rules: Rules,
 ) -> Ranked:
     learner = audience.learner
     if learner is None or learner.pk not in scored:
         return []
-    depth = n if diversity <= 0 and audience.level is None else n * OVERFETCH
-    found = leaning(scored[learner.pk].best(eligibility, depth, audience.among_ids), audience.level, n)
+    depth = n if diversity <= 0 and _is_level(audience, rules) else n * OVERFETCH
+    found = rules.tilted(scored[learner.pk].best(eligibility, depth, audience.among_ids), audience.level, n)
     if diversity > 0 and len(found) > 1 and space is not None:
         vectors = resource_vectors(space, [pk for pk, _ in found])
         # A resource without text is unlike every other one, as far as anybody can tell.
@@ -418,6 +445,7 @@ def _personal(
     n: int,
     diversity: float,
     basis: Basis,
+    rules: Rules,
 ) -> Ranked:
     learner = audience.learner
     if learner is None or not learner.personalise:
@@ -426,8 +454,8 @@ def _personal(
     basis.space = space
     vector = learned.vector()
     if space is not None and vector is not None:
-        depth = n if diversity <= 0 and audience.level is None else n * OVERFETCH
-        found = leaning(nearest(space, vector, eligibility, depth), audience.level, n)
+        depth = n if diversity <= 0 and _is_level(audience, rules) else n * OVERFETCH
+        found = rules.tilted(nearest(space, vector, eligibility, depth), audience.level, n)
         if diversity > 0 and len(found) > 1:
             vectors = basis.vectors = resource_vectors(space, [pk for pk, _ in found])
             found = [row for row in found if row[0] in vectors]
@@ -436,5 +464,5 @@ def _personal(
         return [(pk, score, "content") for pk, score in found[:n]]
     if learned.text:
         # It has no vector yet: its words are matched instead.
-        return _plain("words", audience, n, lambda depth: words(learned.text, eligibility, depth, at_least=0))
+        return _plain("words", audience, n, lambda depth: words(learned.text, eligibility, depth, at_least=0), rules)
     return []

@@ -176,6 +176,8 @@ DEFAULTS: dict[str, Any] = {
     # short list; only resources added in the last so many days count as new. 0: none.
     "NEW_SHARE": 0.8,
     "NEW_DAYS": 90,
+    # Places of a list that editorial rules may pin, at most.
+    "MOST_PINNED": 2,
     # Values of the relevance model's configuration over its defaults (engine/relevance/config.py).
     "RELEVANCE": {},
     # Seconds that the choice of each source's hyper-parameters may take; 0 keeps the defaults.

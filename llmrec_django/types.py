@@ -113,7 +113,9 @@ class Evidence:
     new_days: int | None = None
     """Days since it was added, where that is why it is here."""
     rule: str = ""
-    """The editorial rule that placed it here, such as "pinned"."""
+    """The editorial rule that had to do with its place: "pinned" or "boosted"."""
+    rule_reasons: Mapping[str, str] = field(default_factory=dict)
+    """What the editors say about it, by language tag; "" for every other language."""
 
     @property
     def hash(self) -> str:
@@ -199,7 +201,7 @@ class Recommendation:
     score: float
     """Higher is better; unitless, comparable inside one list only."""
     source: str
-    """What brought it in: "trained", "content", "popular", "newest", "similar", "words" or "meaning"."""
+    """What brought it in: "trained", "content", "popular", "newest", "editorial", "similar", "words" or "meaning"."""
     url: str = ""
     """Where the host shows it; "" when nothing is known."""
     propensity: float = 1.0

@@ -194,6 +194,7 @@ def rows(db):
         for name in ("ResourceScreening", "ScreeningReview", "WrittenText", "GoalDraft", "WriterUsage")
     }
     findings = [{"rule": rule, "field": "title", "excerpt": "x"} for rule in RULES]
+    apps.get_model("llmrec_django", "EditorialRule").objects.create(name="exams", effect="pin", resource=one)
     make["ResourceScreening"](
         resource=two, status="flagged", content_hash="c", screen_id="s", findings=findings, screened_at=timezone.now()
     )

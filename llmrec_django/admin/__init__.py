@@ -1,6 +1,7 @@
 """The admin: one module an area."""
 
 from llmrec_django.admin import (  # noqa: F401
+    editorial,
     experiments,
     learners,
     lists,

@@ -1,3 +1,4 @@
+from llmrec_django.models.editorial import EditorialRule
 from llmrec_django.models.experiments import Experiment, ExperimentArm
 from llmrec_django.models.learner import Interaction, LearnerProfile
 from llmrec_django.models.lists import RecommendationItem, RecommendationList
@@ -10,6 +11,7 @@ from llmrec_django.models.versions import EvaluationRecord, ModelVersion, Resour
 
 __all__ = [
     "Competency",
+    "EditorialRule",
     "EmbeddingClaim",
     "EvaluationRecord",
     "Experiment",

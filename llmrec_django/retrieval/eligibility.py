@@ -57,6 +57,10 @@ class Audience:
     """Where it is asked what is nearly the same as something dismissed; None: nothing is."""
     dismissed_ids: Sequence[int] = ()
     """What the learner turned down, as `dismissals` gives it."""
+    excluded: Q | None = None
+    """Left out by editorial rules, as a condition on the resource table."""
+    only: Q | None = None
+    """Nothing else, in the same way; None: everything."""
     level: float | None = None
     """The learner's place on the scale of levels, the easiest 0; None: unknown."""
 
@@ -198,6 +202,11 @@ def rules(audience: Audience) -> dict[str, Callable[[QuerySet[Resource]], QueryS
     among = audience.among_ids
     if among is not None:
         found["among"] = lambda resources: resources.filter(pk__in=list(among))
+    excluded, only = audience.excluded, audience.only
+    if excluded is not None:
+        found["editorial"] = lambda resources: resources.exclude(excluded)
+    if only is not None:
+        found["only"] = lambda resources: resources.filter(only)
     learner = audience.learner
     if learner is not None and learner.pk:
         # NOT IN, not NOT EXISTS: it is read once into a hash whatever the planner believes about the tables.

@@ -53,8 +53,8 @@ class Basis:
     """Where that was."""
     vectors: dict[int, Float32Vector] | None = None
     """Of the resources found there, where they were needed."""
-    rules: dict[int, str] | None = None
-    """Resource → the editorial rule that placed it."""
+    rules: dict[int, tuple[str, dict[str, str]]] | None = None
+    """Resource → the editorial rule that placed it, and what its reader is told, by language."""
 
 
 def explained(ranked: Sequence[Row], basis: Basis) -> tuple[Recommendation, ...]:
@@ -192,6 +192,7 @@ def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Kn
     unlocked = facts.unlocked_by.get(resource.pk, ())
     text = learner.text if learner is not None and learner.personalise else ""
     minutes = learner.minutes_per_week if learner is not None else None
+    rule, told = (basis.rules or {}).get(resource.pk, ("", {}))
     chosen_lately = round_down(facts.lately.get(resource.pk, 0), int(conf.EXPLAIN_MIN_LEARNERS))
     fits = bool(minutes and resource.duration_minutes and resource.duration_minutes <= minutes)
     return Evidence(
@@ -213,7 +214,8 @@ def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Kn
         minutes=resource.duration_minutes if fits else 0,
         minutes_per_week=minutes if fits and minutes else 0,
         new_days=facts.ages.get(resource.pk) if item.source == "newest" else None,
-        rule=(basis.rules or {}).get(resource.pk, ""),
+        rule=rule,
+        rule_reasons=told,
     )
 
 

@@ -107,7 +107,10 @@ def of_content(learned: Learned, vectors: Mapping[int, Float32Vector], ids: Sequ
     nothing = np.zeros_like(vector)
     asked = np.stack([vector, *(nothing if other is None else other for other in others)])
     scores = asked @ matrix.T  # [1 + own + goal, k]
-    found = _named(occluded(scores), np.array(own, dtype=np.int64), scores[0], has_goal=learned.profile is not None)
+    # An average resource is not at hand; the last of the candidates is nearer to the learner than that one.
+    least = min(float(vector @ candidate) for candidate in vectors.values())
+    above = scores[0] - least if len(vectors) > len(listed) else scores[0]
+    found = _named(occluded(scores), np.array(own, dtype=np.int64), above, has_goal=learned.profile is not None)
     return {
         pk: Influence(named, goal, {"content": round(float(score), 4)})
         for pk, (named, goal), score in zip(listed, found, scores[0], strict=True)

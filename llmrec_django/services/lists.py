@@ -12,10 +12,11 @@ from django.db import Error as DatabaseError
 from django.db import connections, router, transaction
 
 from llmrec_django.conf import conf
-from llmrec_django.models import LearnerProfile, RecommendationItem, RecommendationList
+from llmrec_django.models import LearnerProfile, Placement, RecommendationItem, RecommendationList
 from llmrec_django.models.base import is_supported
 from llmrec_django.retrieval.candidates import in_order
 from llmrec_django.retrieval.eligibility import Audience, eligible
+from llmrec_django.services.editorial import rules_for
 from llmrec_django.services.evidence import still_named
 from llmrec_django.services.reasons.templates import with_reasons
 from llmrec_django.services.results import HIDDEN_COLUMNS, requester
@@ -128,7 +129,9 @@ def read_list(stored: RecommendationList, *, user: Any = None) -> Recommendation
         .order_by("rank", "id")
     )
     ids = [row.resource_id for row in rows]
-    eligibility = eligible(Audience(stored.tenant, requester(user, stored.learner)))
+    place = Placement.objects.filter(tenant=stored.tenant, name=stored.placement).first() or Placement()
+    excluded = rules_for(stored.tenant, place).excluded
+    eligibility = eligible(Audience(stored.tenant, requester(user, stored.learner), excluded=excluded))
     visible = dict(in_order(ids, [0.0] * len(ids), eligibility, len(ids)))
     items = [_recommendation(row) for row in rows if row.resource_id in visible]
     return RecommendationResult(

@@ -25,10 +25,11 @@ from llmrec_django.retrieval.candidates import (
 from llmrec_django.retrieval.dismissals import dismissals
 from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.services.discovery import places_for_new, with_new
+from llmrec_django.services.editorial import NONE, SOURCE, rules_for
 from llmrec_django.services.evidence import Basis, explained
 from llmrec_django.services.experiments import assign
 from llmrec_django.services.learned import learn
-from llmrec_django.services.levels import leaning, leans, level_of
+from llmrec_django.services.levels import leans, level_of
 from llmrec_django.services.lists import is_kept, store_list
 from llmrec_django.services.reasons.templates import with_reasons
 from llmrec_django.services.results import requester
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from llmrec_django.models import ModelVersion, VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
+    from llmrec_django.services.editorial import Rules
     from llmrec_django.services.experiments import Assignment
     from llmrec_django.services.scoring import Scored
     from llmrec_django.types import Float32Vector, Recommendation
@@ -178,6 +180,7 @@ def make_list(
     if size < 1:
         return None
     turned_down = dismissals(learner)
+    rules = rules_for(tenant, place)
     space = active_space()
     audience = Audience(
         tenant=tenant,
@@ -189,6 +192,7 @@ def make_list(
         exclude_keys=exclude_keys,
         space=space,
         dismissed_ids=[entry.resource_id for entry in turned_down],
+        excluded=rules.excluded,
         level=level_of(learner, turned_down),
     )
     version = _version(tenant, assignment) if learner else None
@@ -203,6 +207,7 @@ def make_list(
         space=space,
         scored=scored,
         basis=basis,
+        rules=rules,
     )
     chances: Mapping[int, float] = {}
     if explored and lot is not None:
@@ -233,7 +238,8 @@ def _explored(ranked: Ranked, size: int, place: Placement, list_id: uuid.UUID) -
     Returns:
         The list, and the chance of each resource that was drawn.
     """
-    kept = max(0, size - place.explore_places)
+    pinned = sum(source == SOURCE for _, _, source in ranked[:size])
+    kept = max(pinned, size - place.explore_places)
     rest = ranked[kept:]
     # Scores of two sources cannot be compared: the lot is drawn among the next ones of one source.
     pool = [row for row in rest if row[2] == rest[0][2]]
@@ -257,6 +263,7 @@ def rank(
     space: VectorSpace | None,
     scored: Mapping[int, Scored] | None = None,
     basis: Basis | None = None,
+    rules: Rules = NONE,
 ) -> Ranked:
     """Return the best `k` eligible resources for an audience as (resource id, score, source).
 
@@ -265,6 +272,7 @@ def rank(
     Args:
         scored: What `trained_scores` gave for learners among whom the audience's is; None: ask it for this one.
         basis: Takes down what the list is made by, for its reasons.
+        rules: Editorial rules; what they pin comes first.
     """
     ranked: Ranked = []
     basis = basis or Basis(audience.learner, audience.level)
@@ -274,11 +282,19 @@ def rank(
     if scored is None:
         scored = trained_scores(audience.tenant, [audience.learner] if audience.learner else [])
     basis.scored = scored.get(audience.learner.pk) if audience.learner is not None else None
+    basis.rules = rules.placed
+    ranked += rules.pinned(
+        eligibility,
+        k,
+        lambda only, n: [
+            pk for pk, _, _ in rank(replace(audience, only=only), k=n, diversity=0.0, space=space, scored=scored)
+        ],
+    )
     steps: tuple[Callable[[int], Ranked], ...] = (
-        lambda n: _trained(audience, eligibility, space, n, diversity, scored),
-        lambda n: _personal(audience, eligibility, space, n, diversity, basis),
-        lambda n: _plain("popular", audience, n, lambda depth: popular(audience.tenant, eligibility, depth)),
-        lambda n: _plain("newest", audience, n, lambda depth: newest(eligibility, depth)),
+        lambda n: _trained(audience, eligibility, space, n, diversity, scored, rules),
+        lambda n: _personal(audience, eligibility, space, n, diversity, basis, rules),
+        lambda n: _plain("popular", audience, n, lambda depth: popular(audience.tenant, eligibility, depth), rules),
+        lambda n: _plain("newest", audience, n, lambda depth: newest(eligibility, depth), rules),
     )
     for step in steps:
         taken = {pk for pk, _, _ in ranked}
@@ -313,6 +329,7 @@ def recommend_batch(
         own = tenant if tenant is not None else (learner.tenant if learner else resolve_tenant())
         place = _placement(own, placement) if placement else Placement(seen=Placement.Seen.HIDE, diversity=0.0)
         turned_down = dismissals(learner)
+        rules = rules_for(own, place) if placement else NONE
         audience = Audience(
             tenant=own,
             user=requester(None, learner),
@@ -323,9 +340,11 @@ def recommend_batch(
             among_ids=among_ids,
             space=space,
             dismissed_ids=[entry.resource_id for entry in turned_down],
+            excluded=rules.excluded,
             level=level_of(learner, turned_down),
         )
-        yield learner, _falling(rank(audience, k=k, diversity=place.diversity, space=space, scored=scored))
+        ranked = rank(audience, k=k, diversity=place.diversity, space=space, scored=scored, rules=rules)
+        yield learner, _falling(ranked)
 
 
 def _with_scores(
@@ -366,34 +385,49 @@ def trained_scores(
         return {}
 
 
-def _plain(source: str, audience: Audience, n: int, find: Callable[[int], list[tuple[int, float]]]) -> Ranked:
+def _plain(
+    source: str, audience: Audience, n: int, find: Callable[[int], list[tuple[int, float]]], rules: Rules
+) -> Ranked:
     """Return the first `n` of what is the same for everyone, but for their level."""
-    found = find(n * OVERFETCH if leans(audience.level) else n)
-    if leans(audience.level):
+    is_level = _is_level(audience, rules)
+    found = find(n if is_level else n * OVERFETCH)
+    if not is_level:
         levels, _ = levels_and_vectors([pk for pk, _ in found], None)
-        found = leaning(found, audience.level, n, levels)
+        found = rules.tilted(found, audience.level, n, levels)
     return [(pk, score, source) for pk, score in found[:n]]
 
 
 def _arranged(
-    found: list[tuple[int, float]], audience: Audience, space: VectorSpace | None, n: int, diversity: float
+    found: list[tuple[int, float]],
+    audience: Audience,
+    space: VectorSpace | None,
+    n: int,
+    diversity: float,
+    rules: Rules,
 ) -> tuple[list[tuple[int, float]], dict[int, Float32Vector]]:
-    """Let candidates lean to the learner's level, and be unlike each other; at most one query.
+    """Let candidates be moved by the learner's level and by rules, and be unlike each other; one query at most.
 
     Returns:
         (resource id, score), best first; up to `n` where it is diverse. The vectors that were read for that, by id.
     """
     is_diverse = diversity > 0 and len(found) > 1 and space is not None
-    if not (is_diverse or leans(audience.level)):
+    is_level = _is_level(audience, rules)
+    if is_level and not is_diverse:
         return found, {}
     levels, vectors = levels_and_vectors([pk for pk, _ in found], space if is_diverse else None)
-    found = leaning(found, audience.level, n, levels)
+    if not is_level:
+        found = rules.tilted(found, audience.level, n, levels)
     if is_diverse and space is not None:
         # A resource without text is unlike every other one, as far as anybody can tell.
         none = np.zeros(space.dimension, dtype=np.float32)
         matrix = np.stack([vectors.get(pk, none) for pk, _ in found])
         found = [found[i] for i in mmr_order(np.array([s for _, s in found]), matrix, n, diversity)]
     return found, vectors
+
+
+def _is_level(audience: Audience, rules: Rules) -> bool:
+    """Return whether nothing moves candidates from their places, so that no more than are shown need be asked for."""
+    return not leans(audience.level) and not rules.moves
 
 
 def _trained(
@@ -403,14 +437,15 @@ def _trained(
     n: int,
     diversity: float,
     scored: Mapping[int, Scored],
+    rules: Rules,
 ) -> Ranked:
     learner = audience.learner
     if learner is None or learner.pk not in scored:
         return []
-    depth = n * OVERFETCH if diversity > 0 or leans(audience.level) else n
+    depth = n * OVERFETCH if diversity > 0 or not _is_level(audience, rules) else n
     n_new = places_for_new(n) if audience.among_ids is None else 0
     best = scored[learner.pk].best(eligibility, depth, audience.among_ids, n_new=n_new)
-    found, _ = _arranged(best, audience, space, n, diversity)
+    found, _ = _arranged(best, audience, space, n, diversity, rules)
     if audience.among_ids is None:
         found = with_new(found, scored[learner.pk], eligibility, n)
     return [(pk, score, "trained") for pk, score in found[:n]]
@@ -444,6 +479,7 @@ def _personal(
     n: int,
     diversity: float,
     basis: Basis,
+    rules: Rules,
 ) -> Ranked:
     learner = audience.learner
     if learner is None or not learner.personalise:
@@ -452,11 +488,12 @@ def _personal(
     basis.space = space
     vector = learned.vector()
     if space is not None and vector is not None:
-        depth = n * OVERFETCH if diversity > 0 or leans(audience.level) else n
-        found, vectors = _arranged(nearest(space, vector, eligibility, depth), audience, space, n, diversity)
+        depth = n * OVERFETCH if diversity > 0 or not _is_level(audience, rules) else n
+        near = nearest(space, vector, eligibility, depth)
+        found, vectors = _arranged(near, audience, space, n, diversity, rules)
         basis.vectors = vectors or None
         return [(pk, score, "content") for pk, score in found[:n]]
     if learned.text:
         # It has no vector yet: its words are matched instead.
-        return _plain("words", audience, n, lambda depth: words(learned.text, eligibility, depth, at_least=0))
+        return _plain("words", audience, n, lambda depth: words(learned.text, eligibility, depth, at_least=0), rules)
     return []

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from django.db import Error as DatabaseError
 
 from llmrec_django.conf import conf
+from llmrec_django.models import Placement
 from llmrec_django.retrieval.candidates import nearest, words
 from llmrec_django.retrieval.eligibility import Audience, eligible
+from llmrec_django.services.editorial import rules_for
 from llmrec_django.services.results import hydrate
 from llmrec_django.services.spaces import active_space, tables_exist
 from llmrec_django.types import RecommendationResult
@@ -36,7 +38,14 @@ def similar(
     """
     if not conf.ENABLED or not tables_exist() or k < 1:
         return RecommendationResult()
-    audience = Audience(tenant=resource.tenant, user=user, kinds=kinds, languages=languages, exclude_ids=[resource.pk])
+    audience = Audience(
+        tenant=resource.tenant,
+        user=user,
+        kinds=kinds,
+        languages=languages,
+        exclude_ids=[resource.pk],
+        excluded=rules_for(resource.tenant, Placement()).excluded,
+    )
     eligibility = eligible(audience)
     ranked: list[tuple[int, float, str]] = []
     try:

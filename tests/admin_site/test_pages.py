@@ -13,6 +13,7 @@ from tests.testapp.models import Member
 
 MODELS = [
     models.Competency,
+    models.EditorialRule,
     models.EmbeddingClaim,
     models.EvaluationRecord,
     models.Experiment,
@@ -107,6 +108,7 @@ def make_rows(n, space):
         findings=[finding],
         screened_at=timezone.now(),
     )
+    models.EditorialRule.objects.create(name="exams", effect="pin", resource=resource)
     models.ScreeningReview.objects.create(
         resource=resource, decision="cleared", why="fine", reviewer_key=str(learner.user_id), content_hash="x"
     )

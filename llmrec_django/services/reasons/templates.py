@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LONGEST_TITLE = 80
 _HAN = re.compile("[\u3400-\u9fff]")
+BOOSTED = "boosted"
+"""The rule of something that editors want shown sooner; it would not be there for that alone."""
 NEARLY = 0.6
 """An own resource with this part of the strongest one's share may be named beside it or in its place."""
 
@@ -95,6 +97,8 @@ _lazily: Any = lazy(_say, str)
 
 def _plan(evidence: Evidence, said: Counter[tuple[str, Any]]) -> Plan | None:
     usable = _usable(evidence)
+    if not usable and evidence.rule:
+        usable = ["rule"]
     if not usable:
         return None
     start = evidence.resource.id
@@ -106,7 +110,10 @@ def _plan(evidence: Evidence, said: Counter[tuple[str, Any]]) -> Plan | None:
     n_shapes = len(POINTS[point])
     shape = min(range(n_shapes), key=lambda n: (said[point, n], (n - start) % n_shapes))
     extras = [name for name in EXTRAS if _has_extra(evidence, name)]
-    extra = min(extras, key=lambda name: said["extra", name]) if extras else ""
+    # What the editors say is always told.
+    extra = min(extras, key=lambda name: (name != "boosted", said["extra", name])) if extras else ""
+    if point == "rule" and extra == "boosted":
+        extra = ""
     said["point", point] += 1
     said[point, shape] += 1
     if extra:
@@ -118,7 +125,7 @@ def _plan(evidence: Evidence, said: Counter[tuple[str, Any]]) -> Plan | None:
 
 def _usable(evidence: Evidence) -> list[str]:
     """Return the points that state the cause of the place, the fullest first."""
-    if evidence.rule:
+    if evidence.rule and evidence.rule != BOOSTED:
         return ["rule"]
     if evidence.source == "newest":
         return ["new" if evidence.new_days else "new_today"] if evidence.new_days is not None else ["newest"]
@@ -147,11 +154,13 @@ def _usable(evidence: Evidence) -> list[str]:
         points += ["competencies"] if evidence.competencies else ["keywords"] if evidence.keywords else []
     elif not points and (evidence.interests or evidence.goal_words):
         points = by_goal
+    if not points and evidence.source == "content":
+        points = ["together"]
     return points
 
 
 def _has_extra(evidence: Evidence, name: str) -> bool:
-    return bool(getattr(evidence, name))
+    return evidence.rule == BOOSTED if name == "boosted" else bool(getattr(evidence, name))
 
 
 # What can be said, and how. Each takes the evidence and the own resource it is about.
@@ -290,8 +299,35 @@ POINTS: dict[str, tuple[Any, ...]] = {
     "new": (_new,),
     "new_today": (lambda e, _: gettext("New here: added today."),),
     "newest": (lambda e, _: gettext("Among the newest here."),),
-    "rule": (lambda e, _: gettext("Picked by the people who run this site."),),
+    "together": (
+        lambda e, _: gettext("Near what you did here, taken together."),
+        lambda e, _: gettext("It fits all you did here, rather than one thing."),
+    ),
+    "rule": (lambda e, _: _by_editors(e),),
 }
+
+
+def _by_editors(evidence: Evidence) -> str:
+    said = _editors_words(evidence)
+    if not said:
+        return gettext("Picked by the people who run this site.")
+    return gettext("Chosen by the editors: %(reason)s") % {"reason": said}
+
+
+def _boosted(evidence: Evidence) -> str:
+    said = _editors_words(evidence)
+    return (
+        gettext("The editors recommend it: %(reason)s") % {"reason": said}
+        if said
+        else gettext("The editors recommend it.")
+    )
+
+
+def _editors_words(evidence: Evidence) -> str:
+    """Return what the editors say, in the active language where they said it there."""
+    tag = (get_language() or "").lower()
+    told = evidence.rule_reasons
+    return " ".join((told.get(tag) or told.get(tag.split("-")[0]) or told.get("") or "").split())
 
 
 def _level(evidence: Evidence) -> str:
@@ -308,4 +344,4 @@ def _minutes(evidence: Evidence) -> str:
     ) % {"n": n, "week": evidence.minutes_per_week}
 
 
-EXTRAS: dict[str, Callable[[Evidence], str]] = {"level": _level, "minutes": _minutes}
+EXTRAS: dict[str, Callable[[Evidence], str]] = {"level": _level, "minutes": _minutes, "boosted": _boosted}

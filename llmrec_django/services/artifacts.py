@@ -85,6 +85,9 @@ def fetch(version: ModelVersion) -> Path:
             except OSError:
                 if not folder.is_dir():  # else another process was faster
                     raise
+            for older in place.glob(f"{version.run_id}-*"):
+                if older != folder:  # learners were taken out of the files since
+                    shutil.rmtree(older, ignore_errors=True)
             return folder
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -112,11 +115,16 @@ def _unpack(version: ModelVersion, folder: Path) -> None:
 
 def delete(version: ModelVersion) -> None:
     """Delete the archive of a version, and what this machine unpacked of it."""
-    try:
-        storage().delete(version.artifact)
-    except OSError as exc:
-        logger.warning("archive not deleted version=%s cause=%s", version.pk, exc)
+    delete_archive(version.artifact)
     discard_unpacked(version)
+
+
+def delete_archive(name: str) -> None:
+    """Delete an archive from the storage."""
+    try:
+        storage().delete(name)
+    except OSError as exc:
+        logger.warning("archive not deleted name=%s cause=%s", name, exc)
 
 
 def discard_unpacked(version: ModelVersion) -> None:
@@ -144,10 +152,7 @@ def verify(version: ModelVersion) -> None:
 
 def delete_run(run_id: str) -> None:
     """Delete what a run that came to nothing has left in the storage."""
-    try:
-        storage().delete(_name(run_id))
-    except OSError as exc:
-        logger.warning("archive not deleted run=%s cause=%s", run_id, exc)
+    delete_archive(_name(run_id))
 
 
 def _refusal(version: ModelVersion, found: str) -> ArtifactError:

@@ -184,8 +184,9 @@ class UserKnnModel:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Rebuild a model from `to_arrays`."""
-        neighbours, *powers, max_history = (float(number) for number in arrays["form"])
-        config = UserKnnConfig(int(neighbours), *powers, max_history=int(max_history))
+        values: dict[str, Any] = dict(zip(SCORING_FIELDS, arrays["form"].tolist(), strict=True))
+        values.update({name: int(values[name]) for name in ("neighbours", "max_history")})
+        config = UserKnnConfig(**values)
         return cls(arrays["indices"], arrays["indptr"], int(arrays["shape"][1]), config)
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from llmrec_django.conf import conf
 from llmrec_django.models import ModelVersion, Resource, ResourceNeighbours
 from llmrec_django.services import artifacts, trained_vectors
+from llmrec_django.services.erasing import LEARNER_IDS, OF_LEARNERS
 from llmrec_django.services.training.borrowed import BorrowedSource
 from llmrec_django.services.training.evaluate import chosen_by_somebody
 from llmrec_django.services.training.relevance import RelevanceSource
@@ -59,6 +60,8 @@ def store(
     has_text = np.zeros(len(dataset.resource_ids), dtype=bool) if texts is None else texts.any(axis=1)
     np.save(folder / "textless.npy", dataset.resource_ids[~has_text])
     np.save(folder / "new_ids.npy", np.intersect1d(_young(dataset.tenant), dataset.resource_ids[~known & has_text]))
+    if any(source.name in OF_LEARNERS for source in sources):
+        np.save(folder / f"{LEARNER_IDS}.npy", dataset.learner_ids)
     for source in sources:
         if isinstance(source, BorrowedSource):
             # Of what somebody chose, activity itself says more.

@@ -1,0 +1,96 @@
+"""Learners who are gone leave the files of trained versions too."""
+
+import numpy as np
+import pytest
+
+from llmrec_django.models import LearnerProfile, ModelVersion, VectorSpace
+from llmrec_django.services import artifacts, training
+from llmrec_django.services import scorer as scorer_module
+from llmrec_django.services.erasing import erase_forgotten
+from llmrec_django.services.insight import reset
+from llmrec_django.services.privacy import forget_learner
+from llmrec_django.services.reasons import Reason
+from llmrec_django.services.recommend import recommend
+from llmrec_django.services.scorer import scorer_of
+from llmrec_django.services.training.dataset import load_dataset
+from llmrec_django.services.training.sources import Asked
+from tests.django_app.test_training import TOPICS, make_activity, make_resources, mixed_sequences
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def learners(db, settings, tmp_path, monkeypatch):
+    scorer_module.forget()
+    settings.LLMREC = {
+        "CELERY": False,
+        "ARTIFACT_DIR": tmp_path,
+        "TRAIN_SOURCES": ("user_knn", "content", "popularity"),
+        "TUNE_S": 0,
+    }
+    # What is in the files, not whether they deserve to serve.
+    monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
+    space = VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=TOPICS, status="active")
+    learners = make_activity(make_resources(space), mixed_sequences(300))
+    version = training.train("default")
+    assert version.status == "active", version.why
+    yield learners
+    scorer_module.forget()
+
+
+def held():
+    """Learner → resources, as the files of the version that serves have them."""
+    version = ModelVersion.objects.get(status="active")
+    folder = artifacts.fetch(version)
+    ids = np.load(folder / "learner_ids.npy")
+    indices, indptr = np.load(folder / "user_knn.indices.npy"), np.load(folder / "user_knn.indptr.npy")
+    return {int(pk): indices[indptr[row] : indptr[row + 1]].tolist() for row, pk in enumerate(ids)}
+
+
+def test_who_is_forgotten_opts_out_or_starts_anew_is_in_no_file(learners):
+    before = held()
+    assert set(before) == {learner.pk for learner in learners}
+    kept = {pk: before[pk] for pk in [learner.pk for learner in learners[3:]]}
+    forget_learner(LearnerProfile.objects.get(pk=learners[0].pk))
+    LearnerProfile.objects.filter(pk=learners[1].pk).update(personalise=False)
+    reset(LearnerProfile.objects.get(pk=learners[2].pk))
+    assert erase_forgotten(dry_run=True) == 3
+    assert held() == before
+    assert erase_forgotten() == 3
+    after = held()
+    assert after.pop(-1) == []
+    assert after == kept
+    assert erase_forgotten() == 0
+
+
+def test_the_version_serves_on_without_them(learners):
+    version = ModelVersion.objects.get(status="active")
+    asked = Asked.of(load_dataset("default").log, np.arange(5))
+    source = next(source for source in scorer_of(version).sources if source.name == "user_knn")
+    before = source.score(asked)
+    for learner in learners[100:]:
+        learner.delete()
+    erase_forgotten()
+    version.refresh_from_db()
+    source = next(source for source in scorer_of(version).sources if source.name == "user_knn")
+    after = source.score(asked)
+    assert np.nansum(after) < np.nansum(before)
+    assert recommend(learners[0], k=5)
+
+
+def test_the_old_archive_and_what_was_unpacked_of_it_are_gone(learners, tmp_path):
+    version = ModelVersion.objects.get(status="active")
+    old = artifacts.fetch(version)
+    learners[0].delete()
+    erase_forgotten()
+    version.refresh_from_db()
+    assert not old.exists()
+    assert [path.name for path in tmp_path.glob("versions/*.zip")] == [version.artifact.removeprefix("versions/")]
+    artifacts.verify(version)
+
+
+def test_a_version_without_files_is_left_alone(learners):
+    version = ModelVersion.objects.get(status="active")
+    artifacts.delete(version)
+    learners[0].delete()
+    assert erase_forgotten() == 0

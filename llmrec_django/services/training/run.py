@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +13,17 @@ import numpy as np
 from django.utils import timezone
 
 from llmrec_django.conf import conf
-from llmrec_django.engine.cf.choose import choose
 from llmrec_django.engine.evaluation.splits import Split, global_time, leave_one_out, time_of_share
 from llmrec_django.exceptions import LLMRecError
 from llmrec_django.models import ModelVersion
 from llmrec_django.services import versions
 from llmrec_django.services.reasons import Reason, explain
 from llmrec_django.services.spaces import active_space
-from llmrec_django.services.training.borrowed import BASE, fit_borrowed
+from llmrec_django.services.training.borrowed import BASE
 from llmrec_django.services.training.borrowed import NAME as BORROWED
-from llmrec_django.services.training.dataset import Dataset, load_dataset, profile_matrix, text_matrix
+from llmrec_django.services.training.dataset import load_dataset, profile_matrix, text_matrix
 from llmrec_django.services.training.evaluate import Evaluation, K, evaluate
+from llmrec_django.services.training.fitting import Run, choose_numbers, fit_sources
 from llmrec_django.services.training.lock import (
     SCRATCH,
     clear_broken_off,
@@ -33,50 +33,15 @@ from llmrec_django.services.training.lock import (
 )
 from llmrec_django.services.training.mix import Mix
 from llmrec_django.services.training.relevance import NAME as RELEVANCE
-from llmrec_django.services.training.relevance import train_relevance
 from llmrec_django.services.training.rival import MARGIN, compare
-from llmrec_django.services.training.sources import RECIPES, Material, Source
+from llmrec_django.services.training.sources import RECIPES, Source
 from llmrec_django.services.training.storing import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llmrec_django.models import VectorSpace
-    from llmrec_django.types import Float32Matrix
 
 logger = logging.getLogger(__name__)
-
-TUNE_LEARNERS = 2000
-
-
-@dataclass(slots=True, eq=False)
-class _Run:
-    """What the steps of a run hand on."""
-
-    dataset: Dataset
-    space: VectorSpace | None
-    texts: Float32Matrix | None
-    profiles: Float32Matrix | None
-    names: tuple[str, ...]
-    seed: int
-    say: Callable[[str], None]
-    progress: bool
-    tune_s: float
-    checkpoints: Path
-    configs: dict[str, Any] = field(default_factory=dict)
-    relevance: dict[str, Any] = field(default_factory=lambda: dict(conf.RELEVANCE))
-    epochs: int = 0
-
-    def describe(self) -> dict[str, Any]:
-        """Return the configuration as JSON can hold it."""
-        found = {name: asdict(config) if config is not None else {} for name, config in self.configs.items()}
-        for values in found.values():
-            for key, value in values.items():
-                if value == float("inf"):
-                    values[key] = None
-        if self.epochs:
-            found[RELEVANCE] = {**self.relevance, "epochs": self.epochs}
-        return {"sources": found, "verbs": list(self.dataset.verbs)}
 
 
 def train(
@@ -154,7 +119,7 @@ def evaluate_now(
 
 def _prepare(
     tenant: str, seed: int, sources: Sequence[str], tune_s: float | None, say: Callable[[str], None], progress: bool
-) -> _Run:
+) -> Run:
     names = tuple(sources or conf.TRAIN_SOURCES)
     unknown = [name for name in names if name not in RECIPES and name not in (RELEVANCE, BORROWED)]
     if unknown:
@@ -170,7 +135,7 @@ def _prepare(
     log = dataset.log
     say(f"{len(log):,} interactions of {log.n_learners:,} learners with {log.n_resources:,} resources.")
     space = active_space()
-    return _Run(
+    return Run(
         dataset=dataset,
         space=space,
         texts=None if space is None else text_matrix(space, dataset.resource_ids),
@@ -184,7 +149,7 @@ def _prepare(
     )
 
 
-def _describe(version: ModelVersion, run: _Run) -> None:
+def _describe(version: ModelVersion, run: Run) -> None:
     log = run.dataset.log
     version.n_interactions, version.n_learners, version.n_resources = len(log), log.n_learners, log.n_resources
     version.last_interaction_id, version.last_interaction_at = run.dataset.last_id, run.dataset.last_at
@@ -192,7 +157,7 @@ def _describe(version: ModelVersion, run: _Run) -> None:
     version.save()
 
 
-def _train(version: ModelVersion, run: _Run) -> None:
+def _train(version: ModelVersion, run: Run) -> None:
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     scratch = partial(tempfile.TemporaryDirectory, dir=run.checkpoints, prefix=SCRATCH)
     with scratch() as held_out, scratch() as final:
@@ -214,15 +179,15 @@ def _train(version: ModelVersion, run: _Run) -> None:
             return
         run.say("Learning once more, from everything.")
         sources.clear()  # they take as much memory as the next ones
-        sources = _fit(run, run.dataset.log, Path(final))
+        sources = fit_sources(run, run.dataset.log, Path(final))
         store(version, run.dataset, run.texts, sources, evaluation.mix, Path(final))
     versions.activate(version)
     run.say(f"{version} serves now.")
 
 
 def _against(
-    active: ModelVersion, run: _Run, split: Split, evaluation: Evaluation, sources: Sequence[Source]
-) -> tuple[_Run, Evaluation, bool, list[Reason]]:
+    active: ModelVersion, run: Run, split: Split, evaluation: Evaluation, sources: Sequence[Source]
+) -> tuple[Run, Evaluation, bool, list[Reason]]:
     """Compare with the active version.
 
     Returns:
@@ -242,7 +207,7 @@ def _against(
     return theirs, comparison.keep, True, [*comparison.reasons, Reason("keeps_configuration", values), *why]
 
 
-def _like(active: ModelVersion, run: _Run) -> _Run:
+def _like(active: ModelVersion, run: Run) -> Run:
     """Return the run that fits what the active version is made of, as it was configured."""
     configs: dict[str, Any] = {}
     relevance: dict[str, Any] = {}
@@ -257,7 +222,7 @@ def _like(active: ModelVersion, run: _Run) -> _Run:
 
 
 def _configured(start: Any, values: dict[str, Any]) -> Any:
-    """Rebuild a source's configuration from `_Run.describe`; what another release called otherwise is as it starts."""
+    """Rebuild a source's configuration from `Run.describe`; what another release called otherwise is as it starts."""
     if start is None:
         return None
     known = {field.name for field in fields(start)}
@@ -266,7 +231,7 @@ def _configured(start: Any, values: dict[str, Any]) -> Any:
     )
 
 
-def _evaluate_like(theirs: _Run, ours: _Run, split: Split, sources: Sequence[Source]) -> Evaluation | None:
+def _evaluate_like(theirs: Run, ours: Run, split: Split, sources: Sequence[Source]) -> Evaluation | None:
     """Measure what `theirs` fits on the same split; None where that is the same as what was fitted.
 
     A source that both configure alike is not fitted again: a relevance model takes long.
@@ -288,12 +253,12 @@ def _evaluate_like(theirs: _Run, ours: _Run, split: Split, sources: Sequence[Sou
         theirs.epochs = ours.epochs
     others = replace(theirs, names=tuple(name for name in theirs.names if name not in same))
     with tempfile.TemporaryDirectory() as folder:
-        fitted = _fit(others, split.train, Path(folder), split, part="rival", kept=kept)
+        fitted = fit_sources(others, split.train, Path(folder), split, part="rival", kept=kept)
         theirs.epochs = theirs.epochs or others.epochs
         return evaluate(fitted, split, profiles=theirs.profiles, texts=theirs.texts, seed=theirs.seed)
 
 
-def _held_out(run: _Run) -> Split:
+def _held_out(run: Run) -> Split:
     split = leave_one_out(run.dataset.log)
     if not len(split):
         raise LLMRecError(
@@ -303,7 +268,7 @@ def _held_out(run: _Run) -> Split:
     return split
 
 
-def _later(run: _Run, share: float) -> Split:
+def _later(run: Run, share: float) -> Split:
     """Hold out what happened in the last share of the interactions."""
     log = run.dataset.log
     try:
@@ -318,10 +283,10 @@ def _later(run: _Run, share: float) -> Split:
     return split
 
 
-def _evaluate(run: _Run, split: Split, folder: Path, ks: Sequence[int] = (K,)) -> tuple[Evaluation, list[Source]]:
+def _evaluate(run: Run, split: Split, folder: Path, ks: Sequence[int] = (K,)) -> tuple[Evaluation, list[Source]]:
     if run.tune_s > 0:
-        _choose(run, split)
-    sources = _fit(run, split.train, folder, split)
+        choose_numbers(run, split)
+    sources = fit_sources(run, split.train, folder, split)
     if not sources:
         raise LLMRecError(
             f"Cannot train tenant {run.dataset.tenant!r}. There is nothing for any of {', '.join(run.names)}. Add "
@@ -331,85 +296,13 @@ def _evaluate(run: _Run, split: Split, folder: Path, ks: Sequence[int] = (K,)) -
     return evaluate(sources, split, profiles=run.profiles, texts=run.texts, ks=ks, seed=run.seed), sources
 
 
-def _choose(run: _Run, split: Split) -> None:
-    """Choose each source's numbers on what is held out."""
-    material = Material(split.train.cap_learner_weight(conf.LEARNER_WEIGHT_LIMIT), None)
-    inner = Split(split.scheme, material.chosen, split.learners, split.relevant)
-    for name in run.names:
-        recipe = RECIPES.get(name)
-        if recipe is None or recipe.module is None or not recipe.suits(split.train):
-            continue
-        try:
-            choice = choose(
-                recipe.module.fit,
-                recipe.start,
-                recipe.module.SEARCH_SPACE,
-                inner,
-                scoring_fields=getattr(recipe.module, "SCORING_FIELDS", ()),
-                max_learners=TUNE_LEARNERS,
-                time_limit_s=run.tune_s,
-                seed=run.seed,
-            )
-        except ValueError as exc:  # too large a catalogue for this source
-            run.say(f"{name}: {exc}")
-            continue
-        run.configs[name] = choice.config
-        run.say(f"{name}: {len(choice.trials)} configurations tried, NDCG@10 {choice.score:.4f}.")
-
-
-def _fit(
-    run: _Run, log: Any, folder: Path, split: Split | None = None, part: str = "", kept: Sequence[Source] = ()
-) -> list[Source]:
-    """Fit every source; with a split the relevance model finds how long to train, without it trains that long.
-
-    `part` names the relevance model's checkpoint, from which a killed run goes on; `kept` are there already.
-    """
-    material = Material(log.cap_learner_weight(conf.LEARNER_WEIGHT_LIMIT), run.texts)
-    fitted = list(kept)
-    for name in run.names:
-        if name == RELEVANCE:
-            run.say("relevance: training.")
-            run.checkpoints.mkdir(parents=True, exist_ok=True)
-            part = part or ("choose" if split is not None else "refit")
-            source, epochs = train_relevance(
-                folder / RELEVANCE,
-                log,
-                run.texts,
-                run.dataset.verbs,
-                options=run.relevance,
-                profiles=run.profiles,
-                seed=run.seed,
-                split=split,
-                epochs=None if split is not None else max(1, run.epochs),
-                checkpoint=run.checkpoints / f"{part}.pt",
-                run_folder=run.checkpoints / "logs" / part,
-                progress=run.progress,
-            )
-            run.epochs = epochs
-            fitted.append(source)
-            continue
-        found: Source | None
-        if name == BORROWED:
-            run.configs.setdefault(name, None)
-            found = fit_borrowed(material, fitted)
-        else:
-            recipe = RECIPES[name]
-            config = run.configs.setdefault(name, recipe.start)
-            found = recipe.fit(name, material, config) if recipe.suits(material.log) else None
-        if found is None:
-            run.say(f"{name}: left out, there is nothing for it or the catalogue is too large.")
-        else:
-            fitted.append(found)
-    return fitted
-
-
-def _serve_baseline(rejected: ModelVersion, run: _Run, evaluation: Evaluation, folder: Path) -> None:
+def _serve_baseline(rejected: ModelVersion, run: Run, evaluation: Evaluation, folder: Path) -> None:
     """Let a baseline serve where nothing trained does: it needs no more trust than it has earned."""
     if versions.active_version(rejected.tenant) is not None or not evaluation.differences:
         return
     best = evaluation.plain_baseline
     run.names = (best,)
-    sources = _fit(run, run.dataset.log, folder)
+    sources = fit_sources(run, run.dataset.log, folder)
     version = ModelVersion.objects.create(tenant=rejected.tenant, seed=run.seed)
     _describe(version, run)
     ndcg = float(np.mean(evaluation.ndcg[best]))

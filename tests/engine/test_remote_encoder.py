@@ -322,6 +322,20 @@ def test_a_silent_service_costs_a_query_no_more_than_its_time(service):
     released.set()
 
 
+def test_queries_that_nobody_waits_for_have_the_time_of_documents(service):
+    def slow(request):
+        time.sleep(0.5)
+        return good(request)
+
+    service.answers = [slow]
+    encoder = OpenAICompatibleEncoder(service.url, "tiny", query_timeout_s=0.1, timeout_s=20)
+    assert len(encoder.unhurried().encode_queries(["a"])) == 1
+    assert encoder.unhurried().encoder_id == encoder.encoder_id
+    service.answers = [slow]
+    with pytest.raises(EncoderUnavailable):
+        encoder.encode_queries(["a"])
+
+
 def test_a_service_that_drips_does_not_outlast_the_time_limit(service):
     service.answers = [lambda request: (200, {"Content-Length": "1000000"}, b"")]
     service.drip_every_s = 0.05

@@ -59,6 +59,10 @@ class Encoder(ABC):
         """Embed search queries or a learner's goals; [n, d]. Like documents unless the model differs."""
         return self.encode_documents(texts)
 
+    def unhurried(self) -> Encoder:
+        """Return this encoder for queries that nobody waits for, such as learners' goals in a worker."""
+        return self
+
     def known_share(self, text: str) -> float:
         """Return which share of a text's tokens the model has a token for, in [0, 1]; 1 where nobody can tell.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import hashlib
 import ipaddress
 import json
@@ -155,6 +156,12 @@ class OpenAICompatibleEncoder(Encoder):
     def encode_queries(self, texts: Sequence[str]) -> Float32Matrix:
         """Embed queries within `query_timeout_s`, without trying again; see the base class."""
         return self._encode(texts, is_query=True)
+
+    def unhurried(self) -> OpenAICompatibleEncoder:
+        """Return a copy that gives queries as long as documents."""
+        copied = copy.copy(self)
+        copied._query_timeout_s = self._timeout_s
+        return copied
 
     def check(self) -> list[str]:
         """Return what is wrong with key and address."""

@@ -26,7 +26,7 @@ def embed_profiles(space: VectorSpace, encoder: Encoder, *, batch: int = 256) ->
     while profiles := list(pending_profiles(space)[:batch]):
         texts = [clean_text(profile.text) for profile in profiles]
         try:
-            matrix = checked(encoder.encode_queries(texts), len(texts), space.dimension)
+            matrix = checked(encoder.unhurried().encode_queries(texts), len(texts), space.dimension)
         except EncoderUnavailable:
             raise
         except EncoderError as exc:

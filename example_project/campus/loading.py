@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
@@ -187,14 +188,17 @@ class ActivityWriter:
 
 
 def load_goals() -> None:
-    """Give personas' goals to their learner profiles, where a real site would have a settings page."""
+    """Give personas' goals and languages to their learner profiles, where a real site would have a settings page."""
     from llmrec_django import api
 
     for student in Student.objects.filter(is_persona=True).exclude(goals="").select_related("user"):
         profile = api.get_learner(student.user)
         if not profile.goals:
-            # Both languages: an English encoder understands little of the Chinese.
-            profile.goals = "\n".join(filter(None, [student.goals, student.goals_en]))
+            # An English encoder understands little of what is written in Chinese.
+            is_english = settings.LLMREC["ENCODER"] == "minilm"
+            profile.goals = "\n".join(filter(None, [student.goals, student.goals_en if is_english else ""]))
+            # Who reads Chinese here reads English too; the other way round few do.
+            profile.languages = ["en"] if student.language == "en" else []
             profile.save()
 
 

@@ -27,12 +27,20 @@ def environment(folder: Path, encoder: str = "hashing") -> dict[str, str]:
 class Campus:
     """A running `manage.py campus` and what it said."""
 
-    def __init__(self, folder: Path, *, encoder: str = "hashing") -> None:
+    def __init__(self, folder: Path, *, encoder: str = "hashing", learners: int = 20) -> None:
         self.folder = folder
         self.output = folder / "output.txt"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "manage.py"), "campus", "--port", str(free_port()), "--learners", "20"],
+                [
+                    sys.executable,
+                    str(ROOT / "manage.py"),
+                    "campus",
+                    "--port",
+                    str(free_port()),
+                    "--learners",
+                    str(learners),
+                ],
                 cwd=ROOT,
                 env=environment(folder, encoder),
                 stdin=subprocess.DEVNULL,

@@ -27,10 +27,22 @@ GOALS = (
     "I would like to understand linear algebra and probability well enough for machine learning, 30 minutes every day.",
     "Advanced statistics and causal inference, please; I can read in English.",
     "I want to get better at academic writing in English.",
+    "Understand climate change and how cities can run on solar and wind power.",
+    "I'd like to read Tang poetry and learn some Chinese, two evenings a week, about four hours in all.",
+    "Build and evaluate predictive models, and know when an effect is causal. I know Python and basic statistics.",
+    "Music theory from scratch, an hour on Sundays.",
+    "How do children learn and remember? I teach at a primary school and can spare 90 minutes a week.",
+    "Keep up with research on vaccines and antibiotic resistance.",
     "我是零基础，想学习Python编程和数据分析，每周有5个小时。",
     "想了解中国古代史和艺术史，希望是中文课程，每天半小时。",
     "我有一定基础，想掌握机器学习和深度学习。",
     "对心理学感兴趣，周末有两个小时。",
+    "学会写程序，做一个属于自己的网站。",
+    "想了解孩子是怎样学习和记忆的，把课上得更有趣。",
+    "学好英语，能写论文，每天一小时。",
+    "我想了解气候变化和可再生能源，最好是中文课程。",
+    "想学微积分和线性代数，为考研做准备，每周十个小时。",
+    "零基础学画画和音乐，每周三小时。",
 )
 
 
@@ -40,6 +52,7 @@ def main() -> None:
     parser.add_argument("--gguf-file")
     parser.add_argument("--n", type=int, default=40, help="Prompts of each kind and language.")
     parser.add_argument("--attempts", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=11, help="Which evidence and resources are drawn.")
     parser.add_argument(
         "--sampled", action="store_true", help="Begin with the attempt that samples, not the likeliest."
     )
@@ -65,7 +78,7 @@ def main() -> None:
 
 
 def run(writer: Any, kind: str, locale: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    cases = {"reason": reasons, "summary": summaries, "goal": goals}[kind](locale, options.n)
+    cases = {"reason": reasons, "summary": summaries, "goal": goals}[kind](locale, options.n, options.seed)
     rows = []
     for prompt, check in cases:
         for attempt in range(options.attempts):
@@ -95,11 +108,11 @@ def catalogue() -> list[dict[str, Any]]:
     return found
 
 
-def evidence(n: int) -> list[Any]:
+def evidence(n: int, seed: int = 11) -> list[Any]:
     """Make evidence as the ranking would: what is shared is really shared."""
     from llmrec_django.types import Evidence, EvidenceResource
 
-    rng = random.Random(11)
+    rng = random.Random(seed)
     entries = catalogue()
 
     def named(entry: dict[str, Any], **more: Any) -> EvidenceResource:
@@ -114,6 +127,10 @@ def evidence(n: int) -> list[Any]:
         shared = tuple(word for word in other["keywords"] if word in own["keywords"])
         learners = rng.choice((0, 0, 12, 35))
         mine = [named(own, verb=rng.choice(DEEDS), share=0.5, learners=learners)]
+        if rng.random() < 0.2:  # a newcomer has done nothing, and has goals
+            words = tuple(rng.sample(other["keywords"], 2))
+            made.append(Evidence(resource=named(other), source="content", goal_share=1.0, goal_words=words))
+            continue
         if rng.random() < 0.3:
             mine.append(named(second, verb=rng.choice(DEEDS), share=0.2))
         minutes = 60 * int(other.get("hours") or 0) if rng.random() < 0.3 else 0
@@ -132,7 +149,7 @@ def evidence(n: int) -> list[Any]:
     return made
 
 
-def reasons(locale: str, n: int) -> list[Any]:
+def reasons(locale: str, n: int, seed: int = 11) -> list[Any]:
     from llmrec_django.services.writing.languages import language_of
     from llmrec_django.services.writing.prompt import reason_allowed, reason_prompt
     from llmrec_django.services.writing.titles import mentioned
@@ -149,10 +166,10 @@ def reasons(locale: str, n: int) -> list[Any]:
         known = reason_allowed(item, locale)
         return reason_prompt(item, locale, f"data {item.hash[:12]}"), check
 
-    return [case(item) for item in evidence(n)]
+    return [case(item) for item in evidence(n, seed)]
 
 
-def summaries(locale: str, n: int) -> list[Any]:
+def summaries(locale: str, n: int, seed: int = 12) -> list[Any]:
     from llmrec_django.services.writing.languages import language_of
     from llmrec_django.services.writing.prompt import summary_allowed, summary_prompt
     from llmrec_django.services.writing.summaries import LEAST_OVERLAP
@@ -176,10 +193,10 @@ def summaries(locale: str, n: int) -> list[Any]:
 
         return summary_prompt(title, text, language, f"data {entry['id']:08x}"), check
 
-    return [case(entry) for entry in random.Random(12).sample(catalogue(), n)]
+    return [case(entry) for entry in random.Random(seed).sample(catalogue(), n)]
 
 
-def goals(locale: str, n: int) -> list[Any]:
+def goals(locale: str, n: int, seed: int = 0) -> list[Any]:
     from llmrec_django.services.writing.goals import read_answer
     from llmrec_django.services.writing.languages import script_language
     from llmrec_django.services.writing.prompt import goal_prompt

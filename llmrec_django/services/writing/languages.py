@@ -51,12 +51,16 @@ def script_language(text: str) -> Language | None:
     return "zh" if 2 * han >= latin else "en"
 
 
-def is_in(text: str, language: Language) -> bool:
+def is_in(text: str, language: Language, like: str = "") -> bool:
     """Return whether a text, names taken out, reads as one of `language`.
 
     Chinese: nearly all letters are Han characters, none of them used in traditional writing alone, none Kana.
     English: all letters are plain Latin ones, and at least a quarter of the words are among the commonest of English,
     which tells it from other languages of that script.
+
+    Args:
+        like: A longer text that is summed up. Where it is English its words are too: a sentence that names one thing
+            after the other has few common ones.
     """
     letters = [char for char in text if char.isalpha()]
     if not letters:
@@ -67,4 +71,9 @@ def is_in(text: str, language: Language) -> bool:
     if not all(char.isascii() for char in letters):
         return False
     words = [word.lower() for word in _LATIN_WORD.findall(text)]
-    return len(words) >= _FEWEST_WORDS and 4 * sum(word in _ENGLISH_WORDS for word in words) >= len(words)
+    known = _ENGLISH_WORDS
+    longer = [word.lower() for word in _LATIN_WORD.findall(like)]
+    # A catalogue's text is a list of things itself; other languages of this script have next to none of these words.
+    if longer and 10 * sum(word in _ENGLISH_WORDS for word in longer) >= len(longer):
+        known |= set(longer)
+    return len(words) >= _FEWEST_WORDS and 4 * sum(word in known for word in words) >= len(words)

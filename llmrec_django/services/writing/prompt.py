@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmrec_django.services.writing.languages import Language
     from llmrec_django.types import Evidence, EvidenceResource
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
 """Changes with every change of a prompt or of the validator: what was written before is then written anew."""
 
 LONGEST_TITLE = 150
@@ -142,8 +142,14 @@ def reason_allowed(evidence: Evidence, locale: str, other_titles: Iterable[str] 
 
 def summary_prompt(title: str, text: str, language: Language, mark: str) -> Prompt:
     """Return what to ask for a summary of a resource in its own language."""
-    ask = "Shorten the description." if language == "en" else "请缩写这段介绍。"
-    facts = f"{data(title, LONGEST_TITLE)}\n{data(text, LONGEST_SOURCE)}"
+    # A small model that sees the title on a line of its own gives it back, and nothing else.
+    ask = (
+        "Shorten the description. Write a whole sentence, not the title."
+        if language == "en"
+        else "请缩写这段介绍，写成完整的句子，不要只写名称。"
+    )
+    named = ("Title", "Description") if language == "en" else ("名称", "介绍")
+    facts = f"{named[0]}: {data(title, LONGEST_TITLE)}\n{named[1]}: {data(text, LONGEST_SOURCE)}"
     return Prompt(_SUMMARY_RULES[language], f"<<{mark}>>\n{facts}\n<</{mark}>>\n{ask}", max_tokens=160)
 
 

@@ -167,7 +167,7 @@ def _problems(text: str, allowed: Allowed, language: Language) -> Iterator[str]:
             for clause in _CLAUSES.split(marked)
         ):
             yield "a title that nothing is said of"
-    if not is_in(bare.replace(_MASK, " "), language):
+    if not is_in(bare.replace(_MASK, " "), language, allowed.source):
         yield "not in the language asked for"
     if not text.endswith((".", "!", "?", "。", "！", "？", "”", '"', "》", "」")) or not _SENTENCE_END.search(
         text[-2:]

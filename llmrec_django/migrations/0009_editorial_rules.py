@@ -76,7 +76,8 @@ class Migration(migrations.Migration):
                     "reason",
                     models.CharField(
                         blank=True,
-                        help_text="Shown to learners beside what is shown first or sooner, as “Chosen by the editors: …”.",
+                        help_text="Shown to learners beside what is shown first or sooner, "
+                        "as “Chosen by the editors: …”.",
                         max_length=200,
                         verbose_name="reason",
                     ),

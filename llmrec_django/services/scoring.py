@@ -98,7 +98,8 @@ def score_learners(
         blend: Source → factor on the weight that the version gives it; for experiments.
 
     Returns:
-        By learner id. Left out: who opted out, and of whom nothing is known but that they are there.
+        By learner id. Left out: who opted out, of whom nothing is known but that they are there, and of whom the
+        version can say nothing.
 
     Raises:
         ArtifactError: the version's files are missing or damaged.
@@ -130,6 +131,9 @@ def score_learners(
     if scorer.scores_all:
         raw = {source.name: source.score(asked) for source in _heard(scorer, log)}
         scores = scorer.mix.combine(raw, asked.log.lengths, scorer.known)
+        # Where a version of one baseline serves, it may have nothing to say: a list of ties is nobody's.
+        of_known = scores[:, scorer.known]
+        is_known &= np.ptp(of_known, axis=1) > 0 if of_known.shape[1] else True
         return {
             pk: _Whole(scorer.resource_ids, scores[row], scorer.new_ids, scorer, asked, row, raw)
             for row, pk in enumerate(ids)

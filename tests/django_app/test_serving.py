@@ -9,8 +9,10 @@ from llmrec_django.exceptions import ArtifactError, MissingDependency
 from llmrec_django.models import (
     Experiment,
     Interaction,
+    LearnerProfile,
     ModelVersion,
     Placement,
+    ProfileVector,
     RecommendationList,
     Resource,
     ResourceVector,
@@ -393,3 +395,17 @@ class TestDamagedFiles:
 
         monkeypatch.setattr(scorer_module, "scorer_of", missing)
         assert {item.source for item in recommend(learners[0], k=3)} == {"content"}
+
+
+def test_a_version_that_can_say_nothing_of_a_newcomer_leaves_them_to_their_goals(world, space, settings):
+    settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("item_knn",)}
+    training.train("default")
+    newcomer = LearnerProfile.objects.create(visitor_key="new", goals="the fourth topic")
+    newcomer.refresh_from_db()
+    ProfileVector.objects.create(
+        learner=newcomer, space=space, vector=np.eye(TOPICS)[3], content_hash=newcomer.content_hash
+    )
+    found = recommend(newcomer, k=5)
+    topic = {resource.pk for number, resource in enumerate(world[0]) if number // (N // TOPICS) == 3}
+    assert {item.resource.pk for item in found} <= topic
+    assert {item.source for item in found} == {"content"}

@@ -222,13 +222,13 @@ class TestAgainstTheActiveVersion:
         change(TRAIN_SOURCES=sources)
         training.train("default")
         trained = []
-        train_relevance = training.run.train_relevance
+        train_relevance = training.fitting.train_relevance
 
         def counted(*args, **options):
             trained.append(options["options"]["max_epochs"])
             return train_relevance(*args, **options)
 
-        monkeypatch.setattr(training.run, "train_relevance", counted)
+        monkeypatch.setattr(training.fitting, "train_relevance", counted)
         # Another list of sources, the same relevance model: once to choose, once more on everything.
         change(TRAIN_SOURCES=(*sources, "item_knn"))
         training.train("default")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
+from llmrec_django import caching
 from llmrec_django.models.base import LLMRecManager, LLMRecModel, LLMRecQuerySet
 from llmrec_django.models.placement import Placement
 from llmrec_django.models.resource import Resource
@@ -155,4 +155,7 @@ class EditorialRule(LLMRecModel):
 @receiver([post_save, post_delete], sender=EditorialRule)
 def _forget_cached(sender: Any, instance: EditorialRule, **kwargs: Any) -> None:
     """A rule counts for the next list, where servers share a cache."""
-    cache.delete(rules_cache_key(instance.tenant))
+    key = rules_cache_key(instance.tenant)
+    caching.drop(key)
+    # Once more when others can read it: one who asked meanwhile has cached what was there before.
+    transaction.on_commit(lambda: caching.drop(key), using=kwargs["using"])

@@ -6,10 +6,10 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.core.cache import cache
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
+from llmrec_django import caching
 from llmrec_django.conf import conf
 from llmrec_django.models import Interaction, LearnerProfile, ProfileVector, Resource, ResourceVector
 from llmrec_django.retrieval.sql import candidate_cursor, database, id_array, read_vectors, vector_literal
@@ -140,16 +140,16 @@ def popular(tenant: str, eligibility: Eligibility, n: int) -> list[tuple[int, fl
     if eligibility.is_empty:
         return []
     key = f"llmrec:popular:{tenant}:{conf.POPULAR_DAYS}"
-    counts: list[tuple[int, float]] | None = cache.get(key)
+    counts: list[tuple[int, float]] | None = caching.read(key)
     if counts is None:
         since = timezone.now() - timedelta(days=conf.POPULAR_DAYS)
         try:
             counts = _popular_counts(tenant, since) or _popular_counts(tenant, None)
         except DatabaseError:
             # It takes too long, most likely, and would again for the next one who asks.
-            cache.set(key, [], min(POPULAR_PAUSE_S, conf.POPULAR_CACHE_S))
+            caching.keep(key, [], min(POPULAR_PAUSE_S, conf.POPULAR_CACHE_S))
             raise
-        cache.set(key, counts, conf.POPULAR_CACHE_S)
+        caching.keep(key, counts, conf.POPULAR_CACHE_S)
     return in_order([pk for pk, _ in counts], [count for _, count in counts], eligibility, n)
 
 

@@ -7,12 +7,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from django.core.cache import cache
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from llmrec_django import caching
 from llmrec_django.conf import conf
 from llmrec_django.models import EditorialRule, Resource
 from llmrec_django.models.editorial import rules_cache_key
@@ -153,7 +153,7 @@ def rules_for(tenant: str, place: Placement) -> Rules:
 
 def _rules_of(tenant: str) -> list[EditorialRule]:
     key = rules_cache_key(tenant)
-    rules: list[EditorialRule] | None = cache.get(key)
+    rules: list[EditorialRule] | None = caching.read(key)
     if rules is None:
         try:
             using = database()
@@ -162,5 +162,5 @@ def _rules_of(tenant: str) -> list[EditorialRule]:
         except DatabaseError:
             logger.exception("editorial rules not read, lists go without them tenant=%s", tenant)
             rules = []
-        cache.set(key, rules, CACHED_S)
+        caching.keep(key, rules, CACHED_S)
     return rules

@@ -10,9 +10,9 @@ import numpy as np
 from django.db import DatabaseError
 
 from llmrec_django.engine.evaluation.segments import history_segments
-from llmrec_django.models import Resource, ResourceVector
+from llmrec_django.models import ResourceVector
 from llmrec_django.retrieval.candidates import nearest_of_all, popular, resource_vectors, words
-from llmrec_django.retrieval.eligibility import Eligibility
+from llmrec_django.retrieval.eligibility import everything
 from llmrec_django.retrieval.sql import candidate_cursor, database, vector_literal
 from llmrec_django.services.training.dataset import rows_in
 
@@ -129,7 +129,6 @@ def _rank_in(scores: Float32Vector, score: float) -> int:
 
 def _untrained(basis: Basis, tenant: str, resource_ids: Sequence[int], n_best: int) -> Standings:
     """Without training a list is made step by step: what each step says of the resources."""
-    everything = Eligibility(f'SELECT "id" FROM "{Resource._meta.db_table}" WHERE "tenant" = %s', (tenant,))
     learned = basis.learned
     vector = learned.vector() if learned is not None else None
     near: dict[int, tuple[float, int | None]] = {}
@@ -139,9 +138,9 @@ def _untrained(basis: Basis, tenant: str, resource_ids: Sequence[int], n_best: i
         near, best, n = _nearness(basis.space, vector, resource_ids, n_best)
     by_words: dict[int, tuple[float, int | None]] = {}
     if learned is not None and learned.text and vector is None:
-        by_words = _ranked("words", lambda: words(learned.text, everything, LOOKED_AT, at_least=0))
+        by_words = _ranked("words", lambda: words(learned.text, everything(tenant), LOOKED_AT, at_least=0))
         best = list(by_words)[:n_best]
-    by_popularity = _ranked("popular", lambda: popular(tenant, everything, LOOKED_AT))
+    by_popularity = _ranked("popular", lambda: popular(tenant, everything(tenant), LOOKED_AT))
     steps = [("content", near), ("words", by_words), ("popular", by_popularity)]
     return Standings(
         {

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from llmrec_django.models import RecommendationItem, RecommendationList, Resource
 from llmrec_django.retrieval.candidates import words
-from llmrec_django.retrieval.eligibility import Eligibility
+from llmrec_django.retrieval.eligibility import everything
 from llmrec_django.retrieval.exclusion import excluded_by
-from llmrec_django.services.recommend import OVERFETCH, make_list
+from llmrec_django.services.ranking import OVERFETCH
+from llmrec_django.services.recommend import make_list
 from llmrec_django.services.results import HIDDEN_COLUMNS
 from llmrec_django.services.standing import Standing, standings
 
@@ -133,7 +134,6 @@ def find_resources(tenant: str, text: str) -> list[Resource]:
         exact = list(own.filter(pk=int(text)))
     if exact:
         return exact
-    everything = Eligibility(f'SELECT "id" FROM "{Resource._meta.db_table}" WHERE "tenant" = %s', (tenant,))
-    ids = [pk for pk, _ in words(text, everything, FOUND)]
+    ids = [pk for pk, _ in words(text, everything(tenant), FOUND)]
     rows = own.in_bulk(ids)
     return [rows[pk] for pk in ids if pk in rows]

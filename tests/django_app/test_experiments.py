@@ -188,7 +188,7 @@ class TestVersions:
     def asked(self, monkeypatch):
         """What was asked to be scored: (version, blend)."""
         asked = []
-        service = "llmrec_django.services.recommend.score_learners"
+        service = "llmrec_django.services.ranking.score_learners"
         monkeypatch.setattr(service, lambda version, learners, blend=None: asked.append((version.pk, blend)) or {})
         return asked
 

@@ -239,7 +239,7 @@ def test_ties_are_not_broken_by_id(hashing):
 def test_a_failing_step_gives_way_to_the_next(catalogue, monkeypatch):
     from django.db import OperationalError
 
-    from llmrec_django.services import recommend as module
+    from llmrec_django.services import ranking as module
 
     who = learner()
     did(who, catalogue["cooking-1"])
@@ -254,7 +254,7 @@ def test_a_failing_step_gives_way_to_the_next(catalogue, monkeypatch):
 def test_statement_timeout_serves_the_fallback_and_is_not_left_behind(catalogue, hashing, monkeypatch):
     from django.db import connection
 
-    from llmrec_django.services import recommend as module
+    from llmrec_django.services import ranking as module
 
     hashing(STATEMENT_TIMEOUT_MS=50)
     who = learner()

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from llmrec_django.engine.interactions import InteractionLog
     from llmrec_django.types import Float32Matrix
 
+MAX_LEARNERS = 200_000
+"""Above so many the sequences of all learners are too much for each process that serves."""
 MAX_LENGTH = 200
 """Latest resources kept of each learner: nobody is alike for having met everything."""
 MAX_READERS = 5000

@@ -15,7 +15,6 @@ import numpy as np
 from llmrec_django.engine.cf import ease, ials, item_knn, linear_next, popularity, transitions, user_knn
 from llmrec_django.engine.cf.content import unit_rows
 from llmrec_django.engine.cf.item_to_item import recency_weights
-from llmrec_django.engine.cf.kinds import MAX_LEARNERS_FOR_USER_KNN
 from llmrec_django.engine.relevance.data import without_pings
 from llmrec_django.engine.relevance.item_features import Whitening
 
@@ -264,7 +263,7 @@ def _is_large(log: InteractionLog) -> bool:
 
 
 def _is_small(log: InteractionLog) -> bool:
-    return log.n_learners <= MAX_LEARNERS_FOR_USER_KNN
+    return log.n_learners <= user_knn.MAX_LEARNERS
 
 
 def _content(name: str, material: Material, config: Any) -> Source | None:

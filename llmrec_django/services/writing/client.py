@@ -7,9 +7,9 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from django.core.cache import cache
 from django.db import connections, router
 
+from llmrec_django import caching
 from llmrec_django.conf import LLMRecConfigurationError, conf
 from llmrec_django.engine.text import text_hash
 from llmrec_django.engine.writers import build_writer
@@ -80,7 +80,7 @@ def ask(prompt: Prompt, *, tenant: str, attempt: int = 0) -> str:
     if generator is None:
         raise WriterError("Cannot write. There is no language model. Set LLMREC['WRITER'].")
     key = f"llmrec_django:writer:{text_hash(generator.model_id)}"
-    paused_until, pause_s = _read(key)
+    paused_until, pause_s = _paused(key)
     if paused_until > time.time():
         raise WriterPaused("Cannot write now. The language model did not answer a moment ago. It is asked again later.")
     _spend(tenant)
@@ -88,7 +88,7 @@ def ask(prompt: Prompt, *, tenant: str, attempt: int = 0) -> str:
         answer = generator.generate(prompt, attempt=attempt)
     except WriterUnavailable:
         pause_s = min(LONGEST_PAUSE_S, 2 * pause_s if pause_s else float(conf.WRITER["PAUSE_S"]))
-        _write(key, (time.time() + pause_s, pause_s))
+        caching.keep(key, (time.time() + pause_s, pause_s), 2 * LONGEST_PAUSE_S)
         raise
     except WriterError:
         raise
@@ -96,7 +96,7 @@ def ask(prompt: Prompt, *, tenant: str, attempt: int = 0) -> str:
         # A backend of the site's own, or a model that fails in a way of its own: one text less, nothing else.
         raise WriterError(f"Cannot write with {generator.model_id!r}. {type(exc).__name__}: {exc}.") from exc
     if pause_s:
-        _write(key, (0.0, 0.0))
+        caching.keep(key, (0.0, 0.0), 2 * LONGEST_PAUSE_S)
     return answer
 
 
@@ -135,20 +135,9 @@ def _spend(tenant: str) -> None:
             )
 
 
-def _read(key: str) -> tuple[float, float]:
-    try:
-        found = cache.get(key)
-    except Exception as exc:  # noqa: BLE001 - every cache backend has its own errors
-        logger.warning("cache not read, the writer is asked cause=%s", type(exc).__name__)
-        found = None
+def _paused(key: str) -> tuple[float, float]:
+    found = caching.read(key)
     return found if isinstance(found, tuple) and len(found) == 2 else (0.0, 0.0)
-
-
-def _write(key: str, value: tuple[float, float]) -> None:
-    try:
-        cache.set(key, value, int(2 * LONGEST_PAUSE_S))
-    except Exception as exc:  # noqa: BLE001 - as above
-        logger.warning("cache not written, the writer is asked again cause=%s", type(exc).__name__)
 
 
 @functools.cache

@@ -77,7 +77,7 @@ def train(
         clear_broken_off(tenant)
         version = ModelVersion.objects.create(tenant=tenant, seed=seed)
         try:
-            run = _prepare(tenant, seed, sources, tune_s, say, progress)
+            run = prepare(tenant, seed, sources, tune_s, say, progress)
             _describe(version, run)
             _train(version, run)
         except BaseException as exc:
@@ -111,15 +111,16 @@ def evaluate_now(
     Raises:
         LLMRecError: there is nothing to learn from or to ask for, or no clock to split by.
     """
-    run = _prepare(tenant, seed, sources, tune_s, say, progress)
-    split = _held_out(run) if share is None else _later(run, share)
+    run = prepare(tenant, seed, sources, tune_s, say, progress)
+    split = held_out(run) if share is None else _later(run, share)
     with tempfile.TemporaryDirectory() as folder:
         return _evaluate(run, split, Path(folder), tuple(sorted({K, *ks})))[0]
 
 
-def _prepare(
+def prepare(
     tenant: str, seed: int, sources: Sequence[str], tune_s: float | None, say: Callable[[str], None], progress: bool
 ) -> Run:
+    """Read a tenant's data for a run; the arguments as for `train`."""
     names = tuple(sources or conf.TRAIN_SOURCES)
     unknown = [name for name in names if name not in RECIPES and name not in (RELEVANCE, BORROWED)]
     if unknown:
@@ -160,9 +161,9 @@ def _describe(version: ModelVersion, run: Run) -> None:
 def _train(version: ModelVersion, run: Run) -> None:
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     scratch = partial(tempfile.TemporaryDirectory, dir=run.checkpoints, prefix=SCRATCH)
-    with scratch() as held_out, scratch() as final:
-        split = _held_out(run)
-        evaluation, sources = _evaluate(run, split, Path(held_out))
+    with scratch() as of_part, scratch() as final:
+        split = held_out(run)
+        evaluation, sources = _evaluate(run, split, Path(of_part))
         version.metrics, version.config = evaluation.to_dict(), run.describe()
         wins, why = evaluation.verdict()
         active = versions.active_version(version.tenant)
@@ -258,7 +259,8 @@ def _evaluate_like(theirs: Run, ours: Run, split: Split, sources: Sequence[Sourc
         return evaluate(fitted, split, profiles=theirs.profiles, texts=theirs.texts, seed=theirs.seed)
 
 
-def _held_out(run: Run) -> Split:
+def held_out(run: Run) -> Split:
+    """Hold out each learner's last resource."""
     split = leave_one_out(run.dataset.log)
     if not len(split):
         raise LLMRecError(

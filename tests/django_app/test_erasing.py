@@ -3,39 +3,27 @@
 import numpy as np
 import pytest
 
-from llmrec_django.models import LearnerProfile, ModelVersion, VectorSpace
+from llmrec_django.models import LearnerProfile, ModelVersion
 from llmrec_django.services import artifacts, training
-from llmrec_django.services import scorer as scorer_module
 from llmrec_django.services.erasing import erase_forgotten
 from llmrec_django.services.insight import reset
 from llmrec_django.services.privacy import forget_learner
-from llmrec_django.services.reasons import Reason
 from llmrec_django.services.recommend import recommend
 from llmrec_django.services.scorer import scorer_of
 from llmrec_django.services.training.dataset import load_dataset
 from llmrec_django.services.training.sources import Asked
-from tests.django_app.test_training import TOPICS, make_activity, make_resources, mixed_sequences
+from tests.django_app.test_training import make_activity, make_resources, mixed_sequences
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def learners(db, settings, tmp_path, monkeypatch):
-    scorer_module.forget()
-    settings.LLMREC = {
-        "CELERY": False,
-        "ARTIFACT_DIR": tmp_path,
-        "TRAIN_SOURCES": ("user_knn", "content", "popularity"),
-        "TUNE_S": 0,
-    }
-    # What is in the files, not whether they deserve to serve.
-    monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
-    space = VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=TOPICS, status="active")
-    learners = make_activity(make_resources(space), mixed_sequences(300))
+def learners(trains, topics):
+    trains("user_knn", "content", "popularity")
+    learners = make_activity(make_resources(topics), mixed_sequences(300))
     version = training.train("default")
     assert version.status == "active", version.why
-    yield learners
-    scorer_module.forget()
+    return learners
 
 
 def held():

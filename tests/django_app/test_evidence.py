@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from django.core.cache import cache
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
@@ -18,13 +17,11 @@ from llmrec_django.models import (
     RecommendationItem,
     Resource,
     ResourceCompetency,
-    VectorSpace,
 )
 from llmrec_django.retrieval.facts import forget_counts
 from llmrec_django.services import evidence as evidence_module
 from llmrec_django.services import scorer as scorer_module
 from llmrec_django.services import training
-from llmrec_django.services.reasons import Reason
 from llmrec_django.services.scoring import score_learners
 from tests.django_app.test_training import SIZE, TOPICS, make_activity, make_resources, mixed_sequences
 
@@ -34,30 +31,13 @@ ITEMS = [0, SIZE + 2, 2 * SIZE + 4]
 
 
 @pytest.fixture(autouse=True)
-def _site(settings, tmp_path, monkeypatch):
-    cache.clear()
-    forget_counts()
-    scorer_module.forget()
-    settings.LLMREC = {
-        "CELERY": False,
-        "ARTIFACT_DIR": tmp_path,
-        "TRAIN_SOURCES": ("transitions", "item_knn", "content", "popularity"),
-        "TUNE_S": 0,
-        "EXPLAIN_MIN_LEARNERS": 3,
-    }
-    monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
-    yield
-    scorer_module.forget()
+def _site(trains):
+    trains("transitions", "item_knn", "content", "popularity", EXPLAIN_MIN_LEARNERS=3)
 
 
 @pytest.fixture
-def space():
-    return VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=TOPICS, status="active")
-
-
-@pytest.fixture
-def resources(space):
-    return make_resources(space)
+def resources(topics):
+    return make_resources(topics)
 
 
 @pytest.fixture

@@ -2,16 +2,14 @@
 
 import numpy as np
 import pytest
-from django.core.cache import cache
 
 from llmrec_django import api
-from llmrec_django.models import Experiment, LearnerProfile, Placement, RecommendationList, VectorSpace
+from llmrec_django.models import Experiment, LearnerProfile, Placement, RecommendationList
 from llmrec_django.services import scorer as scorer_module
 from llmrec_django.services import training
 from llmrec_django.services.experiments import assign
-from llmrec_django.services.reasons import Reason
 from llmrec_django.services.recommend import make_list
-from tests.django_app.test_training import TOPICS, make_activity, make_resources, mixed_sequences
+from tests.django_app.test_training import make_activity, make_resources, mixed_sequences
 
 pytestmark = [pytest.mark.django_db, pytest.mark.model]
 
@@ -20,22 +18,10 @@ STEPS = {"content": 0, "popularity": 0}
 
 
 @pytest.fixture
-def version(settings, tmp_path, monkeypatch):
-    cache.clear()
-    scorer_module.forget()
-    settings.LLMREC = {
-        "CELERY": False,
-        "ARTIFACT_DIR": tmp_path,
-        "TRAIN_SOURCES": ("transitions", "content", "popularity"),
-        "TUNE_S": 0,
-        "NEW_SHARE": 0,
-    }
-    # What serves, not whether it deserves to.
-    monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
-    space = VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=TOPICS, status="active")
-    make_activity(make_resources(space), mixed_sequences(300))
-    yield training.train("default")
-    scorer_module.forget()
+def version(trains, topics):
+    trains("transitions", "content", "popularity", NEW_SHARE=0)
+    make_activity(make_resources(topics), mixed_sequences(300))
+    return training.train("default")
 
 
 @pytest.fixture

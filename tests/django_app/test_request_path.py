@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from django.core.cache import cache
 from django.utils import timezone
 
 from llmrec_django import api
@@ -16,12 +15,10 @@ from llmrec_django.models import (
     RecommendationItem,
     Resource,
     ResourceVector,
-    VectorSpace,
 )
 from llmrec_django.retrieval.facts import forget_counts
 from llmrec_django.services import scorer as scorer_module
 from llmrec_django.services import training
-from llmrec_django.services.reasons import Reason
 from tests.django_app.test_training import TOPICS, make_activity, make_resources, mixed_sequences
 from tests.testapp.models import Member
 
@@ -36,30 +33,14 @@ IN_A_TRANSACTION = 2
 
 
 @pytest.fixture(autouse=True)
-def _site(settings, tmp_path, monkeypatch):
-    cache.clear()
-    forget_counts()
-    scorer_module.forget()
+def _site(trains, monkeypatch):
+    trains("transitions", "content", "popularity")
     monkeypatch.setattr(scorer_module, "LATE_S", 3600.0)
-    settings.LLMREC = {
-        "CELERY": False,
-        "ARTIFACT_DIR": tmp_path,
-        "TRAIN_SOURCES": ("transitions", "content", "popularity"),
-        "TUNE_S": 0,
-    }
-    monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
-    yield
-    scorer_module.forget()
 
 
 @pytest.fixture
-def space():
-    return VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=TOPICS, status="active")
-
-
-@pytest.fixture
-def resources(space):
-    return make_resources(space)
+def resources(topics):
+    return make_resources(topics)
 
 
 @pytest.fixture
@@ -110,12 +91,12 @@ class TestTrained:
         with django_assert_num_queries(TRAINED + IN_A_TRANSACTION):
             api.recommend(who)
 
-    def test_goals_a_level_and_new_resources_take_none(self, version, resources, space, django_assert_num_queries):
+    def test_goals_a_level_and_new_resources_take_none(self, version, resources, topics, django_assert_num_queries):
         for n in range(30):
             new = Resource.objects.create(key=f"new{n}", title=f"New {n}", level="beginner")
             vector = np.eye(TOPICS)[n]
-            ResourceVector.objects.create(resource=new, space=space, vector=vector, content_hash="h", text_hash="t")
-        who = with_goals(learner(resources, 12, level="beginner"), space)
+            ResourceVector.objects.create(resource=new, space=topics, vector=vector, content_hash="h", text_hash="t")
+        who = with_goals(learner(resources, 12, level="beginner"), topics)
         api.recommend(who)
         for k in (10, 30):
             with django_assert_num_queries(TRAINED + IN_A_TRANSACTION):
@@ -162,9 +143,9 @@ class TestTrained:
 class TestUntrained:
     @pytest.mark.parametrize("length", [1, 12, 150])
     @pytest.mark.parametrize("has_goals", [False, True])
-    def test_learners_with_a_history_or_goals(self, resources, space, length, has_goals, django_assert_num_queries):
+    def test_learners_with_a_history_or_goals(self, resources, topics, length, has_goals, django_assert_num_queries):
         who = learner(resources, length, level="beginner" if has_goals else "")
-        who = with_goals(who, space) if has_goals else who
+        who = with_goals(who, topics) if has_goals else who
         api.recommend(who)
         for k in (1, 10, 30):
             with django_assert_num_queries(CONTENT + IN_A_TRANSACTION):

@@ -16,18 +16,26 @@ from llmrec_django.exceptions import LLMRecError
 if TYPE_CHECKING:
     from llmrec_django.engine.encoders.base import Encoder
     from llmrec_django.models import VectorSpace
+    from llmrec_django.types import EncoderSpec
 
 logger = logging.getLogger(__name__)
 
 
-@functools.cache
+# By name, with the settings it was built from: tests change settings, and the next one must not meet the last one's.
+_built: dict[str, tuple[EncoderSpec, Encoder]] = {}
+
+
 def encoder_named(name: str) -> Encoder:
-    """Return the encoder of `LLMREC["ENCODERS"][name]`, built once per process.
+    """Return the encoder of `LLMREC["ENCODERS"][name]`, built once per process and again if its settings change.
 
     Raises:
         LLMRecConfigurationError: unknown name, or a remote encoder without the opt-in.
     """
-    encoder = build_encoder(conf.encoder_spec(name))
+    spec = conf.encoder_spec(name)
+    known = _built.get(name)
+    if known is None or known[0] != spec:
+        known = _built[name] = (spec, build_encoder(spec))
+    encoder = known[1]
     if encoder.is_remote and not encoder.is_local and not conf.ALLOW_REMOTE_TEXT:
         raise LLMRecConfigurationError(
             f"Cannot use encoder {name!r}: it sends texts to another machine. "
@@ -97,10 +105,3 @@ def export_query_encoder(space: VectorSpace, *, replace: bool = False) -> Path |
 @functools.cache
 def _warn_once(cause: str) -> None:
     logger.warning("search goes on with words only, no query encoder for space %s", cause)
-
-
-def forget_encoders() -> None:
-    """Drop every loaded encoder; for tests that change settings."""
-    encoder_named.cache_clear()
-    _load_onnx.cache_clear()
-    _warn_once.cache_clear()

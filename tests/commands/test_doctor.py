@@ -26,11 +26,9 @@ def healthy(settings):
 
     def change(**options):
         settings.LLMREC = {"ENCODERS": HASHING, "CELERY": False, **options}
-        encoders.forget_encoders()
 
     change()
-    yield change
-    encoders.forget_encoders()
+    return change
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from django.core.management import CommandError, call_command
 from llmrec_django.engine.evaluation.bootstrap import paired_difference
 from llmrec_django.engine.evaluation.metrics import ndcg, relevance_hits
 from llmrec_django.models import ModelVersion
-from llmrec_django.services import encoders
 
 pytestmark = [pytest.mark.django_db, pytest.mark.model]
 TOPICS = {
@@ -39,9 +38,6 @@ def _site(settings, tmp_path):
         "RELEVANCE": {"max_epochs": 2, "embedding_size": 16, "feature_size": 16, "hidden_size": 16, "layers": 1},
         "TUNE_S": 0,
     }
-    encoders.forget_encoders()
-    yield
-    encoders.forget_encoders()
 
 
 def walks(n_learners, length, seed=0):

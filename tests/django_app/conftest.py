@@ -3,8 +3,8 @@ from django.core.cache import cache
 
 from llmrec_django.models import VectorSpace
 from llmrec_django.retrieval.facts import forget_counts
-from llmrec_django.services import encoders, training
 from llmrec_django.services import scorer as scorer_module
+from llmrec_django.services import training
 from llmrec_django.services.reasons import Reason
 from tests.django_app.test_training import TOPICS
 
@@ -23,11 +23,9 @@ def hashing(settings):
 
     def change(**options):
         settings.LLMREC = {**HASHING, **options}
-        encoders.forget_encoders()
 
     change()
-    yield change
-    encoders.forget_encoders()
+    return change
 
 
 @pytest.fixture

@@ -245,3 +245,12 @@ def test_a_new_encoder_is_built_beside_and_switched_when_complete(hashing):
     old.refresh_from_db()
     assert old.status == "retired"
     assert encoders.query_encoder(new) is not None
+
+
+def test_changed_settings_change_the_encoder_at_once(hashing, settings):
+    first = encoders.document_encoder()
+    assert encoders.document_encoder() is first, "built once"
+    hashing(ENCODER="other")
+    assert encoders.document_encoder().dimension == 32
+    settings.LLMREC = {}
+    assert encoders.document_encoder() is not first, "what the last settings said is forgotten"

@@ -5,7 +5,7 @@ from django.core.cache import cache
 from rest_framework.test import APIClient
 
 from llmrec_django.models import Resource
-from llmrec_django.services import embedding, encoders
+from llmrec_django.services import embedding
 from llmrec_django.sources import ResourceSource, registry
 
 VISITOR = {"VISITOR_COOKIE": "visitor"}
@@ -23,12 +23,10 @@ def llmrec(settings):
 
     def change(**options):
         settings.LLMREC = {**LLMREC, **options}
-        encoders.forget_encoders()
 
     cache.clear()
     change()
-    yield change
-    encoders.forget_encoders()
+    return change
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from django.core.cache import cache
 from django.template import engines
 
 from llmrec_django.models import Resource
-from llmrec_django.services import embedding, encoders
+from llmrec_django.services import embedding
 from llmrec_django.web import guard
 
 LLMREC = {
@@ -21,13 +21,11 @@ def llmrec(settings):
 
     def change(**options):
         settings.LLMREC = {**LLMREC, **options}
-        encoders.forget_encoders()
 
     cache.clear()
     guard._logged.clear()
     change()
-    yield change
-    encoders.forget_encoders()
+    return change
 
 
 @pytest.fixture

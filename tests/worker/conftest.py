@@ -10,7 +10,7 @@ import pytest
 from celery import Celery, current_app
 
 from example_project.embedded import redis_server
-from llmrec_django.services import encoders, nudge
+from llmrec_django.services import nudge
 
 LLMREC = {
     "ENCODERS": {"default": {"BACKEND": "llmrec_django.testing.HashingEncoder", "OPTIONS": {}}},
@@ -81,7 +81,6 @@ def broker(tmp_path, monkeypatch):
 def start_worker(broker, tmp_path, transactional_db, settings):
     """Return a function that starts a Celery worker with beat on the test database."""
     settings.LLMREC = LLMREC
-    encoders.forget_encoders()
     started = []
 
     def start(
@@ -119,7 +118,6 @@ def start_worker(broker, tmp_path, transactional_db, settings):
         log.close()
         if os.environ.get("LLMREC_SHOW_WORKER"):
             print(Path(log.name).read_text())
-    encoders.forget_encoders()
 
 
 def kill(process, number=signal.SIGKILL):

@@ -77,8 +77,17 @@ def target_ranks(
     targets: NDArray[np.integer],
     *,
     profiles: Float32Matrix | None = None,
+    among: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
-    """Rank of one target for each learner over the whole catalogue, without what the learner had before.
+    """Rank of one target for each learner in the catalogue, without what the learner had before.
+
+    Args:
+        model: To be judged.
+        log: The learners' histories.
+        learners: Rows of the log; [B].
+        targets: One resource for each; [B].
+        profiles: Whitened profile texts of all learners, [U, F].
+        among: Resources that the target competes with; bool [N]; None: all.
 
     Returns:
         int64 [B], 1 is best. Of resources with equal scores the target counts as the last, so that a model that
@@ -91,6 +100,8 @@ def target_ranks(
         rows = slice(begin, begin + BATCH)
         scores = states[rows] @ resources.T  # [b, N]
         own = scores[np.arange(len(scores)), targets[rows]]
+        if among is not None:
+            scores[:, ~among] = -np.inf
         for row, learner in enumerate(learners[rows]):
             scores[row, log.history(int(learner))] = -np.inf
         scores[np.arange(len(scores)), targets[rows]] = own

@@ -61,7 +61,7 @@ class FitResult:
     epochs: int
     """Passes over the data after which the kept weights were best."""
     ndcg: float
-    """NDCG@10 on validation at that point; NaN without validation."""
+    """NDCG@10 on validation at that point, among resources of the training data; NaN without validation."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry for each epoch: "epoch", "loss", "seconds", and "ndcg" with validation."""
 
@@ -85,6 +85,8 @@ def fit(
     """Train on a log.
 
     With `validation`, trains until NDCG@10 has not risen for `config.patience` epochs and returns the best weights.
+    Targets compete there as they do in the loss, with what training data hold: how many new resources wait beside
+    those says nothing about how well the weights are trained.
     With `epochs`, trains for exactly so many: the way to refit on all data, once validation has shown how many.
 
     Args:
@@ -165,7 +167,9 @@ def fit(
         entry = {"epoch": epoch + 1.0, "loss": loss, "seconds": time.monotonic() - began}
         if validation is not None:
             with trainer.averaged_weights():
-                ranks = target_ranks(model, log, validation.learners, validation.targets, profiles=profiles)
+                ranks = target_ranks(
+                    model, log, validation.learners, validation.targets, profiles=profiles, among=trainer.known
+                )
             entry["ndcg"] = mean_ndcg(ranks)
             if entry["ndcg"] > best_ndcg:
                 best_epoch, best_ndcg = epoch + 1, entry["ndcg"]
@@ -234,6 +238,8 @@ class _Trainer:
         )
         # Only resources that somebody chose or turned down compete: what nobody could have met yet is no worse for it.
         known = np.unique(log.resources[data.weights != 0])
+        self.known = np.zeros(log.n_resources, dtype=bool)
+        self.known[known] = True
         self.candidates = torch.as_tensor(known, dtype=torch.int64, device=self.device)
         self.place = torch.full((log.n_resources,), -1, device=self.device)  # of a resource among the candidates
         self.place[self.candidates] = torch.arange(len(known), device=self.device)

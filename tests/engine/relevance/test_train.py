@@ -28,6 +28,17 @@ def test_learns_what_follows_what(cycle, small):
     assert (ranks == 1).mean() > 0.9
 
 
+def test_what_nobody_chose_does_not_count_against_the_weights(checkerboard, small):
+    """Beside each chosen resource stand ten new ones with its very text."""
+    train, validation = split(checkerboard)
+    crowded = dataclasses.replace(train, n_resources=11 * 24)
+    result = fit(small, crowded, np.tile(np.eye(24, dtype=np.float32), (11, 1)), validation=validation)
+    asked = (result.model, crowded, validation.learners, validation.targets)
+    chosen = np.arange(crowded.n_resources) < 24
+    assert result.ndcg == pytest.approx(mean_ndcg(target_ranks(*asked, among=chosen)), abs=1e-6)
+    assert result.ndcg > mean_ndcg(target_ranks(*asked)) + 0.1
+
+
 def test_learns_who_likes_what(checkerboard, small):
     train, validation = split(checkerboard)
     result = fit(small, train, no_text(train), validation=validation)

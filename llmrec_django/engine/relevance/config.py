@@ -74,7 +74,7 @@ class RelevanceConfig:
     """Passes over the data at most."""
     patience: int = 3
     """Epochs without a better validation score after which training stops."""
-    average_epochs: float = 1.0
+    average_epochs: float = 3.0
     """The weights kept are a running average over about so many epochs; 0 keeps the last ones."""
     validation_learners: int = 10_000
     """Learners that are scored after each epoch at most, drawn at random."""

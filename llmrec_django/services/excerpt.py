@@ -192,12 +192,7 @@ class Excerpt:
 
 def _say(blends: list[Blend], source: str, segment: int) -> float:
     """Return a source's share in what speaks for resources; a source that corrects others speaks for none."""
-    shares = []
-    for blend in blends:
-        weights = np.maximum(blend.weights[segment], 0.0)
-        if source in blend.sources and weights.sum() > 0:
-            shares.append(weights[blend.sources.index(source)] / weights.sum())
-    return float(max(shares, default=0.0))
+    return max((blend.says[segment].get(source, 0.0) for blend in blends), default=0.0)
 
 
 class ScoresVariants(Protocol):
@@ -342,11 +337,10 @@ class _Kept:
             lookup[rows] = np.arange(len(rows))
         return cls(rows, met, lookup)
 
-    def find(self, wanted: NDArray[np.integer]) -> NDArray[np.int64]:
+    def find(self, wanted: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return where rows of the whole stand among `rows`, -1 for nowhere; of any shape."""
         if self.lookup is not None:
-            places: NDArray[np.int64] = self.lookup[wanted].astype(np.int64)
-            return places
+            return self.lookup[wanted]
         return rows_in(self.rows, wanted.ravel().astype(np.int64)).reshape(wanted.shape)
 
 
@@ -360,11 +354,10 @@ def _cut(source: Any, kept: _Kept) -> Any:
 def _(source: NeighbourSource, kept: _Kept) -> _Table:
     trained = kept.met < len(source.ids)  # those that came after training are not in its arrays
     read = kept.met[trained]
-    places = kept.find(np.asarray(source.ids[read]))  # [read, K]
-    rows, columns = np.nonzero(places >= 0)
-    matrix = np.zeros((len(kept.met), len(kept.rows)), dtype=np.float32)
-    matrix[np.flatnonzero(trained)[rows], places[rows, columns]] = np.asarray(source.weights[read])[rows, columns]
-    return _Table(matrix, trained, source.decay, int(source.max_history), _unknown(source.known, kept))
+    # One column more than there are, the last: for all that is not kept.
+    matrix = np.zeros((len(kept.met), len(kept.rows) + 1), dtype=np.float32)
+    matrix[np.flatnonzero(trained)[:, None], kept.find(source.ids[read])] = source.weights[read]
+    return _Table(matrix[:, :-1], trained, source.decay, int(source.max_history), _unknown(source.known, kept))
 
 
 @_cut.register(PopularitySource)

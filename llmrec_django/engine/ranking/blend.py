@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -48,6 +49,14 @@ class Blend:
     weights: NDArray[np.float64]
     """≥ 0, but for those that correct others; float64 [segments, sources]."""
     segment_starts: tuple[int, ...] = SEGMENT_STARTS
+
+    @cached_property
+    def says(self) -> tuple[dict[str, float], ...]:
+        """For each segment what share each source has in the weights above 0; without those that have none."""
+        return tuple(
+            {source: float(weight / row[row > 0].sum()) for source, weight in zip(self.sources, row, strict=True) if weight > 0}
+            for row in self.weights
+        )
 
     def combine(self, scores: Mapping[str, Float32Matrix], lengths: NDArray[np.integer]) -> Float32Matrix:
         """Blend raw scores.

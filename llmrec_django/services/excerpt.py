@@ -134,15 +134,16 @@ class Excerpt:
     """Of the length of the learner's history."""
 
     @classmethod
-    def of(cls, scorer: Scorer, rows: NDArray[np.integer], log: InteractionLog, *, least_say: float = 0.0) -> Excerpt:
+    def of(cls, scorer: Scorer, rows: NDArray[np.integer], asked: Asked, *, least_say: float = 0.0) -> Excerpt:
         """Cut a scorer down.
 
         Args:
             scorer: The whole.
             rows: Resources to be scored; int [k].
-            log: The one learner, whose resources are rows of the whole.
+            asked: The one learner, whose resources are rows of the whole.
             least_say: Leave out sources with a smaller share in the weights of the blend; in [0, 1).
         """
+        log = asked.log
         wanted, met = np.asarray(rows, dtype=np.int64), np.unique(log.resources).astype(np.int64)
         known = scorer.known[wanted]
         segment = int(history_segments(log.lengths[:1])[0])
@@ -153,7 +154,7 @@ class Excerpt:
         heard = {name: source for name, source in named.items() if _say(judging, name, segment) > least_say}
         lenders = [_lenders(source, wanted) for source in heard.values() if isinstance(source, BorrowedSource)]
         kept = np.unique(np.concatenate([wanted, *lenders]))
-        few = _Kept.of(kept, met, len(scorer.resource_ids))
+        few = _Kept.of(kept, met, len(scorer.resource_ids), asked.read)
         sources = {name: _cut(source, few) for name, source in heard.items()}
         return cls(kept, np.searchsorted(kept, wanted), met, known, sources, blends, segment)
 
@@ -328,20 +329,33 @@ class _Kept:
     """Those among them that the learner met, increasing."""
     lookup: NDArray[np.int32] | None
     """Where each resource of the whole stands among `rows`, -1 for nowhere; None where the whole is large."""
+    read: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]]
+    """As `Asked.read`."""
 
     @classmethod
-    def of(cls, rows: NDArray[np.int64], met: NDArray[np.int64], n_resources: int) -> _Kept:
+    def of(cls, rows: NDArray[np.int64], met: NDArray[np.int64], n_resources: int, read: Mapping[str, Any]) -> _Kept:
         lookup = None
         if n_resources <= LOOKED_UP:
             lookup = np.full(n_resources + 1, -1, dtype=np.int32)  # the last for -1, which is nobody
             lookup[rows] = np.arange(len(rows))
-        return cls(rows, met, lookup)
+        return cls(rows, met, lookup, read)
 
     def find(self, wanted: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return where rows of the whole stand among `rows`, -1 for nowhere; of any shape."""
         if self.lookup is not None:
             return self.lookup[wanted]
         return rows_in(self.rows, wanted.ravel().astype(np.int64)).reshape(wanted.shape)
+
+    def neighbours(
+        self, source: NeighbourSource, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return neighbours and weights of some rows, from the file where they are not read already."""
+        if source.name in self.read:
+            touched, ids, weights = self.read[source.name]
+            places = rows_in(touched, rows)
+            if (places >= 0).all():
+                return ids[places], weights[places]
+        return source.ids[rows], source.weights[rows]
 
 
 @singledispatch
@@ -356,7 +370,8 @@ def _(source: NeighbourSource, kept: _Kept) -> _Table:
     read = kept.met[trained]
     # One column more than there are, the last: for all that is not kept.
     matrix = np.zeros((len(kept.met), len(kept.rows) + 1), dtype=np.float32)
-    matrix[np.flatnonzero(trained)[:, None], kept.find(source.ids[read])] = source.weights[read]
+    ids, weights = kept.neighbours(source, read)
+    matrix[np.flatnonzero(trained)[:, None], kept.find(ids)] = weights
     return _Table(matrix[:, :-1], trained, source.decay, int(source.max_history), _unknown(source.known, kept))
 
 

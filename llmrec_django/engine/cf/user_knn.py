@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from llmrec_django.engine.cf.item_to_item import recency_weights
+from llmrec_django.engine.cf.item_to_item import latest_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,8 +36,6 @@ MAX_LENGTH = 200
 """Latest resources kept of each learner: nobody is alike for having met everything."""
 MAX_READERS = 5000
 """Learners looked at for one shared resource: of a very popular one, so many drawn at random."""
-CHUNK_CELLS = 2_000_000
-"""Scores worked on at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,43 +121,60 @@ class UserKnnModel:
             O(learners who share a resource + neighbours · their resources + N) for each history.
         """
         scores = np.zeros((len(histories), self.n_resources), dtype=np.float32)
-        step = max(1, CHUNK_CELLS // max(1, self.n_resources))
-        for begin in range(0, len(histories), step):
-            scores[begin : begin + step] = self._score(histories[begin : begin + step])
+        for row, history in enumerate(histories):
+            if len(history):
+                scores[row] = self._score(history)
         return scores
 
-    def _score(self, histories: Sequence[NDArray[np.integer]]) -> Float32Matrix:
-        from llmrec_django.engine.cf.item_knn import keep_largest
-
-        config = self.config
-        asking = recency_weights(histories, self.n_resources, decay=config.decay, max_history=config.max_history)
-        alike = (asking @ self._met_by).tocsr()  # [B, U]
-        lengths = np.diff(self.indptr)
-        alike.data **= np.float32(config.agreement)
-        alike.data /= np.power(np.maximum(lengths, 1), config.length_power, dtype=np.float32)[alike.indices]
-        alike = keep_largest(alike, config.neighbours)
-        found = alike.indices  # of all askers, one after the other; [V]
+    def _score(self, history: NDArray[np.integer]) -> NDArray[np.float64]:
+        config, lengths = self.config, self._lengths
+        latest, weights = latest_steps(history, config.decay, config.max_history)
+        readers, shared, n_readers = self._readers(latest)
+        alike = np.bincount(readers, weights=shared * np.repeat(weights, n_readers), minlength=len(lengths))  # [U]
+        found = np.flatnonzero(alike)
+        likeness = alike[found] ** config.agreement * self._by_length[found]
+        if len(found) > config.neighbours:
+            nearest = np.argpartition(-likeness, config.neighbours - 1)[: config.neighbours]
+            found, likeness = found[nearest], likeness[nearest]
         if not len(found):
-            return np.zeros((len(histories), self.n_resources), dtype=np.float32)
-        asker = np.repeat(np.arange(len(histories)), np.diff(alike.indptr))  # [V]
+            return np.zeros(self.n_resources)
         theirs = lengths[found]
         begins = np.cumsum(theirs) - theirs
         neighbour = np.repeat(np.arange(len(found)), theirs)  # one entry for each resource of each neighbour; [E]
         places = np.arange(len(neighbour)) - begins[neighbour]
-        resources = self.indices[self.indptr[found][neighbour] + places]
+        resources = self.indices[np.asarray(self.indptr)[found][neighbour] + places]
         # The latest shared resource, latest by the asker's order: what they met next is what the asker may want next.
-        recent = np.full((len(histories), self.n_resources), -1, dtype=np.int32)
-        for row, history in enumerate(histories):
-            latest = history[-config.max_history :]
-            recent[row, latest] = np.arange(len(latest))
-        shared = recent[asker[neighbour], resources].astype(np.int64) * MAX_LENGTH + places
-        shared[shared < 0] = -1
-        meeting = np.maximum.reduceat(shared, begins) % MAX_LENGTH  # [V]
+        recent = np.full(self.n_resources, -1, dtype=np.int64)
+        recent[latest] = np.arange(len(latest))
+        met = recent[resources] * MAX_LENGTH + places
+        met[met < 0] = -1
+        meeting = np.maximum.reduceat(met, begins) % MAX_LENGTH  # [V]
         gaps = places - meeting[neighbour]
-        lent = alike.data[neighbour] * self._by_gap[gaps + MAX_LENGTH]
-        cells = asker[neighbour] * self.n_resources + resources
-        total = np.bincount(cells, weights=lent, minlength=len(histories) * self.n_resources)
-        return total.reshape(len(histories), self.n_resources).astype(np.float32)
+        lent = likeness[neighbour] * self._by_gap[gaps + MAX_LENGTH]
+        return np.bincount(resources, weights=lent, minlength=self.n_resources)
+
+    def _readers(
+        self, resources: NDArray[np.integer]
+    ) -> tuple[NDArray[np.integer], NDArray[np.float32], NDArray[np.int64]]:
+        """Return who met each of some resources, one resource after the other, what that counts, and how many did."""
+        met_by = self._met_by
+        spans = [slice(met_by.indptr[row], met_by.indptr[row + 1]) for row in resources.tolist()]
+        counts = np.array([span.stop - span.start for span in spans], dtype=np.int64)
+        return (
+            np.concatenate([met_by.indices[span] for span in spans]),
+            np.concatenate([met_by.data[span] for span in spans]),
+            counts,
+        )
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        """Resources of each learner; [U]."""
+        return np.diff(np.asarray(self.indptr))
+
+    @cached_property
+    def _by_length(self) -> NDArray[np.float32]:
+        """What likeness is multiplied by for the length of each learner's history; [U]."""
+        return np.power(np.maximum(self._lengths, 1), -self.config.length_power, dtype=np.float64).astype(np.float32)
 
     @cached_property
     def _by_gap(self) -> NDArray[np.float32]:

@@ -269,7 +269,8 @@ def _open(folder: str) -> Scorer:
             mapped: Any = np.load(path / f"{name}.npy", mmap_mode="r")
             if by_rows and mapped.ndim == 2 and len(mapped) == len(resource_ids):
                 return RowFile(path / f"{name}.npy")
-            return np.array(mapped) if large else mapped
+            # As a plain array: it stays a mapped one, and each look at it costs less.
+            return np.array(mapped) if large else np.asarray(mapped)
 
         new_ids = np.load(path / "new_ids.npy")[-MAX_NEW:]
         manifest = json.loads((path / "version.json").read_text(encoding="utf-8"))
@@ -281,12 +282,9 @@ def _open(folder: str) -> Scorer:
             files = {file.name.split(".")[1]: file for file in path.glob(f"{name}.*.npy")}
             if kind == BorrowedSource.__name__:
                 base = next(source for source in sources if source.name == BASE)
-                mapped = {part: np.load(file, mmap_mode="r") for part, file in files.items()}
-                sources.append(rebuild_borrowed(name, base, mapped))
+                sources.append(rebuild_borrowed(name, base, _mapped(files)))
             elif kind == HistorySource.__name__:
-                sources.append(
-                    rebuild(name, kind, {part: np.load(file, mmap_mode="r") for part, file in files.items()})
-                )
+                sources.append(rebuild(name, kind, _mapped(files)))
             else:
                 # Of neighbours a list needs the rows of a few resources, however small the catalogue.
                 by_rows = large or kind == NeighbourSource.__name__
@@ -306,6 +304,10 @@ def _open(folder: str) -> Scorer:
         raise ArtifactError(
             f"Cannot open the trained version in {folder!r}. {type(exc).__name__}: {exc}. Train again or go back."
         ) from exc
+
+
+def _mapped(files: Mapping[str, Path]) -> dict[str, NDArray[Any]]:
+    return {part: np.asarray(np.load(file, mmap_mode="r")) for part, file in files.items()}
 
 
 def _held(source: Any, rows: NDArray[np.int64]) -> Any:

@@ -17,7 +17,7 @@ from llmrec_django.exceptions import ArtifactError
 from llmrec_django.retrieval.candidates import resource_vectors
 from llmrec_django.retrieval.late import late_hashes
 from llmrec_django.services import artifacts
-from llmrec_django.services.training.borrowed import BASE, BorrowedSource, rebuild_borrowed
+from llmrec_django.services.training.borrowed import BASE, BorrowedSource, rebuild_borrowed, score_each
 from llmrec_django.services.training.dataset import rows_in
 from llmrec_django.services.training.mix import Mix
 from llmrec_django.services.training.relevance import NAME as RELEVANCE
@@ -86,7 +86,7 @@ class Scorer:
 
     def score(self, asked: Asked) -> Float32Matrix:
         """Blend the sources over the whole catalogue; float32 [B, N]."""
-        raw = {source.name: source.score(asked) for source in self.used_sources()}
+        raw = score_each(self.used_sources(), asked)
         return self.mix.combine(raw, asked.log.lengths, self.known)
 
     def was_chosen(self, resource_id: int) -> bool:

@@ -22,6 +22,7 @@ from llmrec_django.retrieval.sql import candidate_cursor, database
 from llmrec_django.services.scorer import present_scorer_of, scorer_of
 from llmrec_django.services.training.dataset import interaction_weights, is_choice, rows_in
 from llmrec_django.services.training.relevance import RelevanceSource
+from llmrec_django.services.training.borrowed import score_each
 from llmrec_django.services.training.sources import Asked, ContentSource, rows_of
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def score_learners(
     asked = Asked(log, profiles)
     is_known = has_profile | np.array([len(history) > 0 for history in asked.histories])
     if scorer.scores_all:
-        raw = {source.name: source.score(asked) for source in _heard(scorer, log)}
+        raw = score_each(_heard(scorer, log.lengths), asked)
         scores = scorer.mix.combine(raw, asked.log.lengths, scorer.known)
         # Where a version of one baseline serves, it may have nothing to say: a list of ties is nobody's.
         of_known = scores[:, scorer.known]
@@ -143,11 +144,16 @@ def score_learners(
     return {pk: _Narrowed(narrowing, row) for row, pk in enumerate(ids) if is_known[row]}
 
 
-def _heard(scorer: Scorer, log: InteractionLog) -> list[Source]:
-    """Return the sources that have a weight for a learner of the log, or for a new resource."""
-    segments = np.unique(history_segments(log.lengths))
+def _heard(scorer: Scorer, lengths: NDArray[np.integer], *, of_new: bool = False) -> list[Source]:
+    """Return the sources that have a weight for learners with histories of these lengths, or for a new resource.
+
+    Args:
+        of_new: Those that have one for new resources alone.
+    """
+    segments = np.unique(history_segments(lengths))
     named: set[str] = set()
-    for blend in (scorer.mix.blend, scorer.mix.by_text):
+    by_text = scorer.mix.by_text if scorer.mix.by_text.weights.any() else scorer.mix.blend
+    for blend in (by_text,) if of_new else (scorer.mix.blend, by_text):
         named.update(
             name for name, weights in zip(blend.sources, blend.weights[segments].T, strict=True) if weights.any()
         )
@@ -243,7 +249,7 @@ class _Narrowing:
         """Ask the sources that compare vectors where they look."""
         spaces: dict[str, VectorSpace] = {}
         directions = {}
-        for source in scorer.used_sources():
+        for source in _heard(scorer, asked.log.lengths):
             space = version.relevance_space if isinstance(source, RelevanceSource) else version.source_space
             if isinstance(source, ComparesVectors):
                 directions[source.name] = _directions(source, asked)
@@ -313,22 +319,30 @@ class _Narrowed:
         return self._of_new
 
     def _scores(self, rows: NDArray[np.int64]) -> Float32Vector:
-        scorer, asked = self.narrowing.scorer, self.narrowing.asked
-        raw = {name: scores[None, rows] for name, scores in self._others().items()}
-        for source in scorer.used_sources():
+        scorer = self.narrowing.scorer
+        known = scorer.known[rows]
+        raw = {}
+        for source in self._heard(of_new=not known.any()):
             if isinstance(source, ComparesVectors):
                 vectors = rows_of(source.vectors, source.added, rows)
                 raw[source.name] = np.asarray(self._direction(source.name)[None] @ vectors.T, dtype=np.float32)
-        lengths = asked.log.lengths[self.row : self.row + 1]
-        scores: Float32Vector = scorer.mix.combine(raw, lengths, scorer.known[rows])[0]
+            else:
+                raw[source.name] = self._others()[source.name][None, rows]
+        scores: Float32Vector = scorer.mix.combine(raw, self._length(), known)[0]
         return scores
+
+    def _heard(self, *, of_new: bool = False) -> list[Source]:
+        return _heard(self.narrowing.scorer, self._length(), of_new=of_new)
+
+    def _length(self) -> NDArray[np.integer]:
+        return self.narrowing.asked.log.lengths[self.row : self.row + 1]
 
     def _others(self) -> dict[str, Float32Vector]:
         """Score the whole catalogue by what compares no vectors: a few neighbours, or a list that is there."""
         if self._whole is None:
             asked = _alone(self.narrowing.asked, self.row)
-            others = [s for s in self.narrowing.scorer.used_sources() if not isinstance(s, ComparesVectors)]
-            self._whole = {source.name: source.score(asked)[0] for source in others}
+            others = [source for source in self._heard() if not isinstance(source, ComparesVectors)]
+            self._whole = {name: scores[0] for name, scores in score_each(others, asked).items()}
         return self._whole
 
     def _direction(self, source: str) -> Float32Vector:
@@ -339,7 +353,7 @@ class _Narrowed:
         """Return the rows of what each source thinks best; increasing."""
         scorer = self.narrowing.scorer
         found = [_highest(scores, n) for scores in self._others().values()]
-        for source in scorer.used_sources():
+        for source in self._heard():
             space = self.narrowing.spaces.get(source.name)
             if space is None:
                 continue

@@ -34,6 +34,8 @@ class BlendConfig:
     """Learners that it takes to say so, in each segment. Never said of the first one, of whom nothing else is known."""
     calibration_learners: int = 2000
     """Learners that calibrations are fitted on, at most."""
+    least_share: float = 0.001
+    """Weights that are a smaller share of all in their segment are 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +165,8 @@ def fit_blend(examples: BlendExamples, config: BlendConfig | None = None, *, wit
         for segment in range(n_segments):
             part = examples.take(np.nonzero(segments == segment)[0])
             weights[segment, used] = weights_of(part, overall, config.pull, corrects=segment > 0)
+        # What changes no place is not worth asking for in each list.
+        weights[np.abs(weights) < config.least_share * np.abs(weights).sum(axis=1, keepdims=True)] = 0.0
     return Blend(examples.sources, calibrations, weights, config.segment_starts)
 
 

@@ -80,7 +80,7 @@ class RowFile:
     def _read(self, rows: NDArray[Any]) -> NDArray[Any]:
         if not hasattr(os, "preadv"):  # Windows
             return np.array(self._map()[rows])
-        if len(rows) and not (0 <= int(rows.min()) and int(rows.max()) < len(self)):
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"Cannot read rows {int(rows.min())} to {int(rows.max())} of {len(self)}.")
         result = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
         if not result.size:

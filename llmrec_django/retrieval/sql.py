@@ -185,7 +185,9 @@ def id_array(ids: Sequence[int]) -> str:
 
 def vector_literal(vector: Float32Vector) -> str:
     """Return a vector as pgvector reads it."""
-    return "[" + ",".join(map(repr, np.asarray(vector, dtype=np.float32).tolist())) + "]"
+    numbers = np.asarray(vector, dtype=np.float32).tolist()
+    # Nine digits are all that float32 holds.
+    return "[" + ",".join(["%.9g"] * len(numbers)) % tuple(numbers) + "]"
 
 
 def read_vectors(values: Sequence[Any]) -> Float32Matrix:

@@ -231,7 +231,7 @@ class _Lent:
 
     base: _Table
     rows: NDArray[np.int64]
-    lenders: NDArray[np.int64]
+    lenders: NDArray[np.integer]
     shares: Float32Matrix
 
     def score_variants(self, variants: Variants) -> Float32Matrix:
@@ -336,7 +336,7 @@ class _Kept:
     """Those among them that the learner met, increasing."""
     lookup: NDArray[np.int32] | None
     """Where each resource of the whole stands among `rows`, -1 for nowhere; None where the whole is large."""
-    read: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]]
+    read: Mapping[str, tuple[NDArray[np.integer], NDArray[np.int32], NDArray[np.float32]]]
     """As `Asked.read`."""
     done: dict[int, Any] = field(default_factory=dict)
     """What is cut down already, by the identity of the source: one may be part of another."""
@@ -352,7 +352,8 @@ class _Kept:
     def find(self, wanted: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return where rows of the whole stand among `rows`, -1 for nowhere; of any shape."""
         if self.lookup is not None:
-            return self.lookup[wanted]
+            places: NDArray[np.int32] = self.lookup[wanted]
+            return places
         return rows_in(self.rows, wanted.ravel().astype(np.int64)).reshape(wanted.shape)
 
     def cut(self, source: Any) -> Any:
@@ -367,7 +368,7 @@ class _Kept:
         """Return neighbours and weights of some rows, from the file where they are not read already."""
         if source.name in self.read:
             touched, ids, weights = self.read[source.name]
-            places = rows_in(touched, rows)
+            places = rows_in(touched.astype(np.int64), rows)
             if (places >= 0).all():
                 return ids[places], weights[places]
         return source.ids[rows], source.weights[rows]

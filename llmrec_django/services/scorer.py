@@ -50,7 +50,7 @@ KEPT = 4
 """Versions that a process keeps open: those of several tenants, and the one before."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """What a version learned, in this process."""
 
@@ -67,6 +67,17 @@ class Scorer:
     """How many of the resources were there when the version was trained."""
     new_ids: NDArray[np.int64]
     """Ids of the resources with a text that were young and that nobody had chosen, and of all that came since."""
+
+    @functools.cached_property
+    def new_rows(self) -> NDArray[np.int64]:
+        """Rows of `new_ids`, without those that are not in this version's catalogue; increasing."""
+        rows = rows_in(self.resource_ids, np.unique(self.new_ids))
+        return rows[rows >= 0]
+
+    @functools.cached_property
+    def new_set(self) -> frozenset[int]:
+        """`new_ids` to look one up in."""
+        return frozenset(self.new_ids.tolist())
 
     @property
     def last_id(self) -> int:

@@ -20,9 +20,9 @@ from llmrec_django.retrieval.candidates import (
 )
 from llmrec_django.retrieval.sql import candidate_cursor, database
 from llmrec_django.services.scorer import present_scorer_of, scorer_of
+from llmrec_django.services.training.borrowed import score_each
 from llmrec_django.services.training.dataset import interaction_weights, is_choice, rows_in
 from llmrec_django.services.training.relevance import RelevanceSource
-from llmrec_django.services.training.borrowed import score_each
 from llmrec_django.services.training.sources import Asked, ContentSource, rows_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Scored(Protocol):
     """The scores of one learner."""
 
     @property
-    def new_ids(self) -> NDArray[np.int64]:
+    def new_ids(self) -> frozenset[int]:
         """Resources that nobody has chosen yet; see `Scorer.new_ids`."""
         ...
 
@@ -136,7 +136,7 @@ def score_learners(
         of_known = scores[:, scorer.known]
         is_known &= np.ptp(of_known, axis=1) > 0 if of_known.shape[1] else True
         return {
-            pk: _Whole(scorer.resource_ids, scores[row], scorer.new_ids, scorer, asked, row, raw)
+            pk: _Whole(scorer.resource_ids, scores[row], scorer, asked, row, raw)
             for row, pk in enumerate(ids)
             if is_known[row]
         }
@@ -200,13 +200,16 @@ class _Whole:
     resource_ids: NDArray[np.int64]
     scores: Float32Vector
     """float32 [N]"""
-    new_ids: NDArray[np.int64]
     scorer: Scorer
     asked: Asked
     row: int
     """Which of the learners that were asked about together."""
     raw: Mapping[str, Float32Matrix]
     _passing: _Passing | None = None
+
+    @property
+    def new_ids(self) -> frozenset[int]:
+        return self.scorer.new_set
 
     def basis(self) -> Basis:
         own = {name: scores[self.row] for name, scores in self.raw.items()}
@@ -229,7 +232,7 @@ class _Whole:
         return self._passing.first(*self._new(), n, max(FIRST_LOOK_NEW, 4 * n))
 
     def _new(self) -> tuple[NDArray[np.int64], Float32Vector]:
-        rows = _rows(self.resource_ids, self.new_ids)
+        rows = self.scorer.new_rows
         return self.resource_ids[rows], self.scores[rows]
 
 
@@ -275,8 +278,8 @@ class _Narrowed:
     _of_new: tuple[NDArray[np.int64], Float32Vector] | None = None
 
     @property
-    def new_ids(self) -> NDArray[np.int64]:
-        return self.narrowing.scorer.new_ids
+    def new_ids(self) -> frozenset[int]:
+        return self.narrowing.scorer.new_set
 
     def basis(self) -> Basis:
         return Basis(self.narrowing.scorer, _alone(self.narrowing.asked, self.row), {})
@@ -314,7 +317,7 @@ class _Narrowed:
 
     def _new(self) -> tuple[NDArray[np.int64], Float32Vector]:
         if self._of_new is None:
-            rows = _rows(self.narrowing.scorer.resource_ids, self.new_ids)
+            rows = self.narrowing.scorer.new_rows
             self._of_new = self.narrowing.scorer.resource_ids[rows], self._scores(rows)
         return self._of_new
 

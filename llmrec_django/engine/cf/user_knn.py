@@ -126,7 +126,7 @@ class UserKnnModel:
                 scores[row] = self._score(history)
         return scores
 
-    def _score(self, history: NDArray[np.integer]) -> NDArray[np.float64]:
+    def _score(self, history: NDArray[np.integer]) -> NDArray[np.float32]:
         config, lengths = self.config, self._lengths
         latest, weights = latest_steps(history, config.decay, config.max_history)
         readers, shared, n_readers = self._readers(latest)
@@ -137,7 +137,7 @@ class UserKnnModel:
             nearest = np.argpartition(-likeness, config.neighbours - 1)[: config.neighbours]
             found, likeness = found[nearest], likeness[nearest]
         if not len(found):
-            return np.zeros(self.n_resources)
+            return np.zeros(self.n_resources, dtype=np.float32)
         theirs = lengths[found]
         begins = np.cumsum(theirs) - theirs
         neighbour = np.repeat(np.arange(len(found)), theirs)  # one entry for each resource of each neighbour; [E]
@@ -151,7 +151,7 @@ class UserKnnModel:
         meeting = np.maximum.reduceat(met, begins) % MAX_LENGTH  # [V]
         gaps = places - meeting[neighbour]
         lent = likeness[neighbour] * self._by_gap[gaps + MAX_LENGTH]
-        return np.bincount(resources, weights=lent, minlength=self.n_resources)
+        return np.bincount(resources, weights=lent, minlength=self.n_resources).astype(np.float32)
 
     def _readers(
         self, resources: NDArray[np.integer]
@@ -169,7 +169,7 @@ class UserKnnModel:
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:
         """Resources of each learner; [U]."""
-        return np.diff(np.asarray(self.indptr))
+        return np.diff(np.asarray(self.indptr)).astype(np.int64)
 
     @cached_property
     def _by_length(self) -> NDArray[np.float32]:

@@ -55,9 +55,11 @@ class Blend:
     @cached_property
     def says(self) -> tuple[dict[str, float], ...]:
         """For each segment what share each source has in the weights above 0; without those that have none."""
+        shares = np.maximum(self.weights, 0.0)
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
         return tuple(
-            {source: float(weight / row[row > 0].sum()) for source, weight in zip(self.sources, row, strict=True) if weight > 0}
-            for row in self.weights
+            {source: share for source, share in zip(self.sources, row, strict=True) if share > 0}
+            for row in shares.tolist()
         )
 
     def combine(self, scores: Mapping[str, Float32Matrix], lengths: NDArray[np.integer]) -> Float32Matrix:

@@ -56,7 +56,8 @@ class Mix:
             float32 [B, N].
         """
         if not known.any() and self.by_text.weights.any():
-            return self.by_text.combine({name: scores[name] for name in self.by_text.sources if name in scores}, lengths)
+            texts = {name: raw for name, raw in scores.items() if name in self.by_text.sources}
+            return self.by_text.combine(texts, lengths)
         total = self.blend.combine({name: raw for name, raw in scores.items() if name in self.blend.sources}, lengths)
         if not known.all():
             new = ~known

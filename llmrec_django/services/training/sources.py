@@ -48,7 +48,7 @@ class Asked:
     """Resources that each took up, oldest first; a run of interactions with one resource counts once."""
     liked: list[NDArray[np.int32]] = field(init=False)
     """The same without those that disappointed."""
-    read: dict[str, tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]] = field(
+    read: dict[str, tuple[NDArray[np.integer], NDArray[np.int32], NDArray[np.float32]]] = field(
         init=False, default_factory=dict
     )
     """Of one learner: what sources read of neighbours, by the source's name, for the reasons that follow; the rows,

@@ -95,17 +95,16 @@ class UserKnnModel:
     config: UserKnnConfig
 
     @cached_property
-    def _met_by(self) -> Any:
-        """Resources × learners of the shared weights, scipy `csr_array` float32 [N, U]."""
-        from scipy.sparse import csr_array
-
-        n_learners = len(self.indptr) - 1
-        learners = np.repeat(np.arange(n_learners, dtype=np.int32), np.diff(self.indptr))
-        ones = np.ones(len(self.indices), dtype=np.float32)
-        met_by = csr_array((ones, (self.indices, learners)), shape=(self.n_resources, n_learners))
-        met = np.maximum(np.diff(met_by.indptr), 1.0)
-        met_by.data = np.repeat(np.power(met, -self.config.rarity_power), np.diff(met_by.indptr)).astype(np.float32)
-        return _thinned(met_by, MAX_READERS) if met.max(initial=0) > MAX_READERS else met_by
+    def _readers(self) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]:
+        """Who met each resource, one resource after the other [n]; where each begins [N + 1]; what it counts [N]."""
+        counts = np.bincount(self.indices, minlength=self.n_resources)
+        learners = np.repeat(np.arange(len(self._lengths), dtype=np.int32), self._lengths)
+        readers = learners[np.argsort(self.indices, kind="stable")]
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        worth = np.power(np.maximum(counts, 1), -self.config.rarity_power, dtype=np.float64).astype(np.float32)
+        if counts.max(initial=0) > MAX_READERS:
+            readers, indptr = _thinned(readers, indptr, MAX_READERS)
+        return readers, indptr, worth
 
     def score(self, histories: Sequence[NDArray[np.integer]]) -> Float32Matrix:
         """Score the whole catalogue for each learner.
@@ -129,8 +128,11 @@ class UserKnnModel:
     def _score(self, history: NDArray[np.integer]) -> NDArray[np.float32]:
         config, lengths = self.config, self._lengths
         latest, weights = latest_steps(history, config.decay, config.max_history)
-        readers, shared, n_readers = self._readers(latest)
-        alike = np.bincount(readers, weights=shared * np.repeat(weights, n_readers), minlength=len(lengths))  # [U]
+        readers, indptr, worth = self._readers
+        spans = [slice(*span) for span in zip(indptr[latest].tolist(), indptr[latest + 1].tolist(), strict=True)]
+        shared = np.repeat(weights * worth[latest], [span.stop - span.start for span in spans])
+        met_by = np.concatenate([readers[span] for span in spans])
+        alike = np.bincount(met_by, weights=shared, minlength=len(lengths))  # [U]
         found = np.flatnonzero(alike)
         likeness = alike[found] ** config.agreement * self._by_length[found]
         if len(found) > config.neighbours:
@@ -152,19 +154,6 @@ class UserKnnModel:
         gaps = places - meeting[neighbour]
         lent = likeness[neighbour] * self._by_gap[gaps + MAX_LENGTH]
         return np.bincount(resources, weights=lent, minlength=self.n_resources).astype(np.float32)
-
-    def _readers(
-        self, resources: NDArray[np.integer]
-    ) -> tuple[NDArray[np.integer], NDArray[np.float32], NDArray[np.int64]]:
-        """Return who met each of some resources, one resource after the other, what that counts, and how many did."""
-        met_by = self._met_by
-        spans = [slice(met_by.indptr[row], met_by.indptr[row + 1]) for row in resources.tolist()]
-        counts = np.array([span.stop - span.start for span in spans], dtype=np.int64)
-        return (
-            np.concatenate([met_by.indices[span] for span in spans]),
-            np.concatenate([met_by.data[span] for span in spans]),
-            counts,
-        )
 
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:
@@ -226,13 +215,12 @@ def fit(log: InteractionLog, config: UserKnnConfig) -> UserKnnModel:
     return UserKnnModel(np.ascontiguousarray(resources[kept]), indptr, log.n_resources, config)
 
 
-def _thinned(matrix: Any, most: int) -> Any:
-    """Keep `most` entries of each row of a csr_array, drawn at random, the same ones each time."""
-    from scipy.sparse import csr_array
-
-    counts = np.diff(matrix.indptr)
+def _thinned(
+    readers: NDArray[np.int32], indptr: NDArray[np.int64], most: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Keep `most` readers of each resource, drawn at random, the same ones each time."""
+    counts = np.diff(indptr)
     rows = np.repeat(np.arange(len(counts)), counts)
     drawn = np.lexsort((np.random.default_rng(0).random(len(rows)), rows))
-    kept = np.sort(drawn[np.arange(len(rows)) - matrix.indptr[rows] < most])
-    indptr = np.concatenate([[0], np.cumsum(np.minimum(counts, most))])
-    return csr_array((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
+    kept = np.sort(drawn[np.arange(len(rows)) - indptr[rows] < most])
+    return readers[kept], np.concatenate([[0], np.cumsum(np.minimum(counts, most))]).astype(np.int64)

@@ -14,7 +14,7 @@ import numpy as np
 
 from llmrec_django.engine.cf import ease, ials, item_knn, linear_next, popularity, transitions, user_knn
 from llmrec_django.engine.cf.content import unit_rows
-from llmrec_django.engine.cf.item_to_item import latest_steps, recency_weights
+from llmrec_django.engine.cf.item_to_item import latest_steps
 from llmrec_django.engine.interactions import stack_histories
 from llmrec_django.engine.relevance.data import without_pings
 from llmrec_django.engine.relevance.item_features import Whitening
@@ -150,11 +150,13 @@ class ContentSource:
     """The same of resources that came after training; float32 [A, F]; their rows follow those of `vectors`."""
 
     def score(self, asked: Asked) -> Float32Matrix:
-        n = asked.log.n_resources
-        recent = recency_weights(asked.liked, n, decay=self.decay, max_history=self.max_history)
-        touched, places = np.unique(recent.indices, return_inverse=True)
-        recent = type(recent)((recent.data, places, recent.indptr), shape=(len(asked.histories), len(touched)))
-        means = np.asarray(recent @ rows_of(self.vectors, self.added, touched), dtype=np.float32)
+        recent = [latest_steps(history, self.decay, self.max_history) for history in asked.liked]
+        met, offsets = stack_histories([steps for steps, _ in recent])
+        touched, places = np.unique(met, return_inverse=True)
+        read = rows_of(self.vectors, self.added, touched)
+        means = np.zeros((len(recent), read.shape[1]), dtype=np.float32)
+        for row, (_, weights) in enumerate(recent):
+            means[row] = weights @ read[places[offsets[row] : offsets[row + 1]]]
         if asked.profiles is not None:
             means = means + self.whitening(asked.profiles)
         means = unit_rows(means)  # [B, F]

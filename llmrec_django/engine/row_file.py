@@ -80,8 +80,9 @@ class RowFile:
     def _read(self, rows: NDArray[Any]) -> NDArray[Any]:
         if not hasattr(os, "preadv"):  # Windows
             return np.array(self._map()[rows])
-        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
-            raise IndexError(f"Cannot read rows {int(rows.min())} to {int(rows.max())} of {len(self)}.")
+        outside = rows[(rows < 0) | (rows >= len(self))]
+        if len(outside):
+            raise IndexError(f"Cannot read row {outside[0]} of {len(self)}.")
         result = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
         if not result.size:
             return result

@@ -255,7 +255,7 @@ class _Narrowing:
         for source in _heard(scorer, asked.log.lengths):
             space = version.relevance_space if isinstance(source, RelevanceSource) else version.source_space
             if isinstance(source, ComparesVectors):
-                directions[source.name] = _directions(source, asked)
+                directions[source.name] = source.directions(asked)
                 if space is not None:
                     spaces[source.name] = space
         return cls(scorer, asked, spaces, directions)
@@ -299,7 +299,8 @@ class _Narrowed:
             order = _best_first(ids[rows], scores := self._scores(rows), max(FIRST_LOOK, 4 * n))
             passing = self._passing.among(ids[rows[order]].tolist(), also)
             if len(passing) >= max(n, WIDE * len(order)):
-                ranked = [(int(ids[rows[at]]), float(scores[at])) for at in order if int(ids[rows[at]]) in passing]
+                best = zip(ids[rows[order]].tolist(), scores[order].tolist(), strict=True)
+                ranked = [row for row in best if row[0] in passing]
                 found = first_visible(ranked, eligibility, n)
                 if len(found) >= n:
                     return found
@@ -379,20 +380,6 @@ def _first_look(ids: NDArray[np.int64], scores: Float32Vector, n: int) -> list[i
 def _alone(asked: Asked, row: int) -> Asked:
     """Take one learner out of several."""
     return asked if asked.log.n_learners == 1 else Asked.of(asked.log, np.array([row]), asked.profiles)
-
-
-def _directions(source: ContentSource | RelevanceSource, asked: Asked) -> Float32Matrix:
-    """Return what a source takes the inner product of each resource's vector with; float32 [B, D].
-
-    NaN for "cannot say". Found by letting it score the axes: so it is by the source's own rules, and reads only what
-    the learners met.
-    """
-    touched, places = np.unique(asked.log.resources, return_inverse=True)
-    axes = np.eye(source.vectors.shape[1], dtype=np.float32)
-    vectors = np.vstack([rows_of(source.vectors, source.added, touched), axes])
-    log = replace(asked.log, resources=places.astype(np.int32), n_resources=len(vectors))
-    scores = replace(source, vectors=vectors, added=None).score(Asked(log, asked.profiles))
-    return np.asarray(scores[:, len(touched) :], dtype=np.float32)
 
 
 def _highest(scores: Float32Vector, n: int) -> NDArray[np.int64]:

@@ -150,8 +150,13 @@ class ContentSource:
     """The same of resources that came after training; float32 [A, F]; their rows follow those of `vectors`."""
 
     def score(self, asked: Asked) -> Float32Matrix:
+        return products(self.directions(asked), self.vectors, self.added)
+
+    def directions(self, asked: Asked) -> Float32Matrix:
+        """Return what the inner product of each resource's vector is taken with; float32 [B, F], NaN: cannot say."""
         recent = [latest_steps(history, self.decay, self.max_history) for history in asked.liked]
         met, offsets = stack_histories([steps for steps, _ in recent])
+        # Only the rows that are asked for are read: the matrix may be a file.
         touched, places = np.unique(met, return_inverse=True)
         read = rows_of(self.vectors, self.added, touched)
         means = np.zeros((len(recent), read.shape[1]), dtype=np.float32)
@@ -159,10 +164,9 @@ class ContentSource:
             means[row] = weights @ read[places[offsets[row] : offsets[row + 1]]]
         if asked.profiles is not None:
             means = means + self.whitening(asked.profiles)
-        means = unit_rows(means)  # [B, F]
-        scores = products(means, self.vectors, self.added)
-        scores[~means.any(axis=1)] = np.nan
-        return scores
+        means = unit_rows(means)
+        means[~means.any(axis=1)] = np.nan
+        return means
 
     def extended(self, text_vectors: Float32Matrix) -> ContentSource:
         """Take in resources that came after training, by their text; float32 [A, V]."""

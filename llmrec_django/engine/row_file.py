@@ -73,6 +73,8 @@ class RowFile:
         at, values = self._replaced
         place = np.minimum(np.searchsorted(at, rows), len(at) - 1)
         held = at[place] == rows
+        if held.all():
+            return values[place]
         result = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
         result[held], result[~held] = values[place[held]], self._read(rows[~held])
         return result

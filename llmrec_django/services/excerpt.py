@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from llmrec_django.types import Float32Matrix
 
 
-LOOKED_UP = 50_000
+LOOKED_UP = 300_000
 """Up to so many resources a table of all of them is quicker than a search for each."""
 
 

@@ -315,6 +315,8 @@ def _padded(scores: Float32Matrix, asked: Asked) -> Float32Matrix:
 def rows_of(matrix: Float32Matrix, added: Float32Matrix | None, rows: NDArray[np.integer]) -> Float32Matrix:
     """Read rows of a matrix that goes on in `added`; float32 [len(rows), D]. Reads no other row of a mapped file."""
     n = len(matrix)
+    if rows.max(initial=-1) < n:
+        return np.asarray(matrix[rows], dtype=np.float32)
     result = np.zeros((len(rows), matrix.shape[1]), dtype=np.float32)
     result[rows < n] = matrix[rows[rows < n]]
     if added is not None:

@@ -159,21 +159,22 @@ class Evidence:
         return cls(**given)
 
 
-def _told(value: Any) -> Any:
-    if isinstance(value, str | int | float):
-        return value
-    if isinstance(value, tuple):
-        return [_told(part) for part in value]
-    if isinstance(value, Evidence | EvidenceResource):
-        return _told_fields(value)
-    return dict(value) if hasattr(value, "items") else value
-
-
 def _told_fields(value: Evidence | EvidenceResource) -> dict[str, Any]:
     """Return evidence as JSON, fields that stand at their defaults left out."""
     cls: Any = type(value)
-    held = ((name, getattr(value, name), default) for name, default in _defaults(cls))
-    return {name: _told(part) for name, part, default in held if part != default}
+    told: dict[str, Any] = {}
+    for name, default in _defaults(cls):
+        part = getattr(value, name)
+        if part == default:
+            continue
+        if isinstance(part, EvidenceResource):
+            part = _told_fields(part)
+        elif isinstance(part, tuple):
+            part = [_told_fields(one) if isinstance(one, EvidenceResource) else one for one in part]
+        elif not isinstance(part, str | int | float):
+            part = dict(part)
+        told[name] = part
+    return told
 
 
 @functools.cache

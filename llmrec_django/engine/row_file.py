@@ -73,6 +73,8 @@ class RowFile:
         at, values = self._replaced
         place = np.minimum(np.searchsorted(at, rows), len(at) - 1)
         held = at[place] == rows
+        if held.all():
+            return values[place]
         result = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
         result[held], result[~held] = values[place[held]], self._read(rows[~held])
         return result
@@ -80,14 +82,22 @@ class RowFile:
     def _read(self, rows: NDArray[Any]) -> NDArray[Any]:
         if not hasattr(os, "preadv"):  # Windows
             return np.array(self._map()[rows])
+        outside = rows[(rows < 0) | (rows >= len(self))]
+        if len(outside):
+            raise IndexError(f"Cannot read row {outside[0]} of {len(self)}.")
         result = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
-        size = result.strides[0] if len(rows) else 0
-        buffer = memoryview(result).cast("B") if size else memoryview(b"")  # type: ignore[arg-type]
-        read, file, begin, n = os.preadv, self._file.number, self._begin, len(self)
-        for place, row in enumerate(rows.tolist()):
-            if not 0 <= row < n:
-                raise IndexError(f"Cannot read row {row} of {n}.")
-            if read(file, [buffer[place * size : (place + 1) * size]], begin + row * size) != size:
+        if not result.size:
+            return result
+        size = result.strides[0]
+        buffer = memoryview(result).cast("B")  # type: ignore[arg-type]
+        read, file = os.preadv, self._file.number
+        # Rows that follow each other are read together.
+        begins = np.flatnonzero(np.diff(rows.astype(np.int64), prepend=-2) != 1)
+        ends = np.append(begins[1:], len(rows))
+        starts = rows[begins].astype(np.int64) * size + self._begin
+        for begin, end, start in zip((begins * size).tolist(), (ends * size).tolist(), starts.tolist(), strict=True):
+            if read(file, [buffer[begin:end]], start) != end - begin:
+                row = rows[begin // size]
                 raise OSError(f"Cannot read row {row} of {str(self._path)!r}. The file ends before it.")
         return result
 

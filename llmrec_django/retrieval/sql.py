@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
@@ -106,24 +107,23 @@ def load_rows(
         related: Foreign key of the model → fields of the row it points to, which comes along.
     """
     using = database()
-    connection = connections[using]
-    parts: list[tuple[str, Any, list[Any]]] = [("t", model, columns_of(model, fields))]
+    parts: list[tuple[str, Columns]] = [("t", columns_of(model, tuple(fields)))]
     tables = f'"{model._meta.db_table}" t'
     for place, (name, wanted) in enumerate((related or {}).items()):
         key: Any = model._meta.get_field(name)
         other = key.related_model
-        parts.append((f"t{place}", other, columns_of(other, wanted)))
+        parts.append((f"t{place}", columns_of(other, tuple(wanted))))
         tables += f' LEFT JOIN "{other._meta.db_table}" t{place} ON t{place}.id = t."{key.column}"'
-    selected = ", ".join(f'{table}."{column.column}"' for table, _, columns in parts for column in columns)
+    selected = ", ".join(columns.selected(table) for table, columns in parts)
     found = []
-    with connection.cursor() as cursor:
+    with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT {selected} FROM {tables} WHERE {where}", params)
         for values in cursor.fetchall():
             begin, rows = 0, []
-            for _, of, columns in parts:
-                own = values[begin : begin + len(columns)]
-                begin += len(columns)
-                rows.append(instance_of(of, columns, own, connection) if own[0] is not None else None)
+            for _, columns in parts:
+                own = values[begin : begin + len(columns.names)]
+                begin += len(columns.names)
+                rows.append(columns.instance(own, using) if own[0] is not None else None)
             row = rows[0]
             assert row is not None
             for name, other in zip(related or (), rows[1:], strict=True):
@@ -132,18 +132,50 @@ def load_rows(
     return found
 
 
-def columns_of(model: type[Model], fields: Sequence[str]) -> list[Any]:
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a model that are read by hand."""
+
+    model: Any
+    columns: tuple[str, ...]
+    """As the table has them."""
+    names: tuple[str, ...]
+    """As instances have them."""
+    converted: tuple[tuple[int, Any], ...]
+    """Which of the values are JSON, and what reads them."""
+
+    def selected(self, table: str) -> str:
+        """Return them for a SELECT from a table of this name, which is taken as it stands."""
+        return ", ".join(f'{table}."{column}"' for column in self.columns)
+
+    def values(self, read: Sequence[Any]) -> list[Any]:
+        """Return what was read as a queryset would."""
+        values = list(read)
+        for place, convert in self.converted:
+            value = values[place]
+            # Most rows have nothing in most columns of JSON.
+            values[place] = {} if value == "{}" else [] if value == "[]" else convert(value, None, None)
+        return values
+
+    def instance(self, read: Sequence[Any], using: str) -> Any:
+        """Return a row of a database as a queryset would; fields that are not among these are deferred."""
+        return self.model.from_db(using, self._known, self.values(read))
+
+    @functools.cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+
+@functools.lru_cache(maxsize=32)
+def columns_of(model: type[Model], fields: tuple[str, ...]) -> Columns:
     """Return the columns of the fields, the primary key, by which a missing row is known, first."""
-    return [column for column in model._meta.concrete_fields if column.name in fields]
-
-
-def instance_of(model: type[Any], columns: list[Any], values: Sequence[Any], connection: Any) -> Any:
-    """Return a row from the values of its columns, as a queryset would; other fields are deferred."""
-    read = [
-        column.from_db_value(value, None, connection) if hasattr(column, "from_db_value") else value
-        for column, value in zip(columns, values, strict=True)
-    ]
-    return model.from_db(connection.alias, [column.attname for column in columns], read)
+    found: list[Any] = [column for column in model._meta.concrete_fields if column.name in fields]
+    return Columns(
+        model,
+        tuple(column.column for column in found),
+        tuple(column.attname for column in found),
+        tuple((place, column.from_db_value) for place, column in enumerate(found) if hasattr(column, "from_db_value")),
+    )
 
 
 def id_array(ids: Sequence[int]) -> str:
@@ -153,7 +185,9 @@ def id_array(ids: Sequence[int]) -> str:
 
 def vector_literal(vector: Float32Vector) -> str:
     """Return a vector as pgvector reads it."""
-    return "[" + ",".join(map(repr, np.asarray(vector, dtype=np.float32).tolist())) + "]"
+    numbers = np.asarray(vector, dtype=np.float32).tolist()
+    # Nine digits are all that float32 holds.
+    return "[" + ",".join(["%.9g"] * len(numbers)) % tuple(numbers) + "]"
 
 
 def read_vectors(values: Sequence[Any]) -> Float32Matrix:

@@ -49,18 +49,17 @@ def with_new(
     new = scored.new_ids
     places = places_for_new(n) if len(new) else 0
     there = {pk for pk, _ in ranked}
-    missing = places - len(there.intersection(new.tolist()))
+    missing = places - len(there & new)
     if missing <= 0:
         return ranked
     best = scored.best_new(eligibility, places)
     added = [row for row in best if row[0] not in there][:missing]
-    kept = set(new.tolist())
     free = n - len(ranked)
     result = list(ranked)
     for place in range(len(result) - 1, -1, -1):
         if len(added) <= free:
             break
-        if result[place][0] not in kept:
+        if result[place][0] not in new:
             del result[place]
             free += 1
     return result + added

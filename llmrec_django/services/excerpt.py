@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from llmrec_django.types import Float32Matrix
 
 
-LOOKED_UP = 50_000
+LOOKED_UP = 300_000
 """Up to so many resources a table of all of them is quicker than a search for each."""
 
 
@@ -124,38 +124,44 @@ class Excerpt:
     """Where the resources that were asked for stand among `kept`."""
     met: NDArray[np.int64]
     """Rows of the whole scorer that the learner met, increasing."""
-    known: NDArray[np.bool_]
-    """Which of those that were asked for somebody had chosen when the version was trained; [k]."""
     sources: Mapping[str, Any]
     """By name; those without a say are left out."""
-    blends: tuple[Blend, Blend]
-    """Of resources that somebody chose, and of the others."""
+    judging: tuple[tuple[Blend, NDArray[np.int64]], ...]
+    """Which blend judges which of those that were asked for: what somebody had chosen when the version was trained, and
+    the others; each place once, and none without a place."""
     segment: int
     """Of the length of the learner's history."""
 
     @classmethod
-    def of(cls, scorer: Scorer, rows: NDArray[np.integer], log: InteractionLog, *, least_say: float = 0.0) -> Excerpt:
+    def of(cls, scorer: Scorer, rows: NDArray[np.integer], asked: Asked, *, least_say: float = 0.0) -> Excerpt:
         """Cut a scorer down.
 
         Args:
             scorer: The whole.
             rows: Resources to be scored; int [k].
-            log: The one learner, whose resources are rows of the whole.
+            asked: The one learner, whose resources are rows of the whole.
             least_say: Leave out sources with a smaller share in the weights of the blend; in [0, 1).
         """
+        log = asked.log
         wanted, met = np.asarray(rows, dtype=np.int64), np.unique(log.resources).astype(np.int64)
         known = scorer.known[wanted]
         segment = int(history_segments(log.lengths[:1])[0])
         mix = scorer.mix
         blends = (mix.blend, mix.by_text if mix.by_text.weights.any() else mix.blend)
-        judging = [blend for blend, judged in zip(blends, (known, ~known), strict=True) if judged.any()]
+        judged = zip(blends, (np.flatnonzero(known), np.flatnonzero(~known)), strict=True)
+        judging = tuple((blend, places) for blend, places in judged if len(places))
+        says = [blend.says[segment] for blend, _ in judging]
         named = {source.name: source for source in scorer.sources}
-        heard = {name: source for name, source in named.items() if _say(judging, name, segment) > least_say}
+        heard = {
+            name: source
+            for name, source in named.items()
+            if max((say.get(name, 0.0) for say in says), default=0.0) > least_say
+        }
         lenders = [_lenders(source, wanted) for source in heard.values() if isinstance(source, BorrowedSource)]
         kept = np.unique(np.concatenate([wanted, *lenders]))
-        few = _Kept.of(kept, met, len(scorer.resource_ids))
-        sources = {name: _cut(source, few) for name, source in heard.items()}
-        return cls(kept, np.searchsorted(kept, wanted), met, known, sources, blends, segment)
+        few = _Kept.of(kept, met, len(scorer.resource_ids), asked.read)
+        sources = {name: few.cut(source) for name, source in heard.items()}
+        return cls(kept, np.searchsorted(kept, wanted), met, sources, judging, segment)
 
     def variants(self, asked: Asked, left_out: NDArray[np.integer], *, without_goal: bool = False) -> Variants:
         """Take over the learner; resources are rows of the whole scorer."""
@@ -176,8 +182,8 @@ class Excerpt:
     def part(self, source: str, scores: Float32Matrix) -> Float32Matrix:
         """Return what scores of a source add to the blend, against an average resource; float32 [B, k]."""
         total = np.zeros(scores.shape, dtype=np.float32)
-        for blend, judged in zip(self.blends, (self.known, ~self.known), strict=True):
-            if source in blend.sources and judged.any():
+        for blend, judged in self.judging:
+            if source in blend.sources:
                 place = blend.sources.index(source)
                 weight = np.float32(blend.weights[self.segment, place])
                 total[:, judged] = weight * blend.calibrations[place](scores[:, judged])
@@ -185,19 +191,8 @@ class Excerpt:
 
     def say(self, source: str) -> float:
         """Return a source's share in the weights of the blend, on average over the resources that were asked for."""
-        of_known, of_new = (_say([blend], source, self.segment) for blend in self.blends)
-        known = float(self.known.mean()) if len(self.known) else 1.0
-        return known * of_known + (1 - known) * of_new
-
-
-def _say(blends: list[Blend], source: str, segment: int) -> float:
-    """Return a source's share in what speaks for resources; a source that corrects others speaks for none."""
-    shares = []
-    for blend in blends:
-        weights = np.maximum(blend.weights[segment], 0.0)
-        if source in blend.sources and weights.sum() > 0:
-            shares.append(weights[blend.sources.index(source)] / weights.sum())
-    return float(max(shares, default=0.0))
+        shares = [len(judged) * blend.says[self.segment].get(source, 0.0) for blend, judged in self.judging]
+        return sum(shares) / max(1, len(self.columns))
 
 
 class ScoresVariants(Protocol):
@@ -236,7 +231,7 @@ class _Lent:
 
     base: _Table
     rows: NDArray[np.int64]
-    lenders: NDArray[np.int64]
+    lenders: NDArray[np.integer]
     shares: Float32Matrix
 
     def score_variants(self, variants: Variants) -> Float32Matrix:
@@ -285,10 +280,18 @@ class States:
     """A `RelevanceSource`: each variant is read by the network once more."""
 
     source: RelevanceSource
-    met: Float32Matrix
-    """R of those met; float32 [met, D]"""
-    vectors: Float32Matrix
-    """R of those kept; float32 [kept, D]"""
+    rows_met: NDArray[np.int64]
+    rows_kept: NDArray[np.int64]
+
+    @property
+    def met(self) -> Float32Matrix:
+        """R of those met, read when asked for; float32 [met, D]."""
+        return rows_of(self.source.vectors, self.source.added, self.rows_met)
+
+    @property
+    def vectors(self) -> Float32Matrix:
+        """R of those kept, in the same way; float32 [kept, D]."""
+        return rows_of(self.source.vectors, self.source.added, self.rows_kept)
 
     def score_variants(self, variants: Variants) -> Float32Matrix:
         scorer, profiles = self.source.scorer, variants.profiles
@@ -333,21 +336,42 @@ class _Kept:
     """Those among them that the learner met, increasing."""
     lookup: NDArray[np.int32] | None
     """Where each resource of the whole stands among `rows`, -1 for nowhere; None where the whole is large."""
+    read: Mapping[str, tuple[NDArray[np.integer], NDArray[np.int32], NDArray[np.float32]]]
+    """As `Asked.read`."""
+    done: dict[int, Any] = field(default_factory=dict)
+    """What is cut down already, by the identity of the source: one may be part of another."""
 
     @classmethod
-    def of(cls, rows: NDArray[np.int64], met: NDArray[np.int64], n_resources: int) -> _Kept:
+    def of(cls, rows: NDArray[np.int64], met: NDArray[np.int64], n_resources: int, read: Mapping[str, Any]) -> _Kept:
         lookup = None
         if n_resources <= LOOKED_UP:
             lookup = np.full(n_resources + 1, -1, dtype=np.int32)  # the last for -1, which is nobody
             lookup[rows] = np.arange(len(rows))
-        return cls(rows, met, lookup)
+        return cls(rows, met, lookup, read)
 
-    def find(self, wanted: NDArray[np.integer]) -> NDArray[np.int64]:
+    def find(self, wanted: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return where rows of the whole stand among `rows`, -1 for nowhere; of any shape."""
         if self.lookup is not None:
-            places: NDArray[np.int64] = self.lookup[wanted].astype(np.int64)
+            places: NDArray[np.int32] = self.lookup[wanted]
             return places
         return rows_in(self.rows, wanted.ravel().astype(np.int64)).reshape(wanted.shape)
+
+    def cut(self, source: Any) -> Any:
+        """Return a source of these resources alone."""
+        if id(source) not in self.done:
+            self.done[id(source)] = _cut(source, self)
+        return self.done[id(source)]
+
+    def neighbours(
+        self, source: NeighbourSource, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return neighbours and weights of some rows, from the file where they are not read already."""
+        if source.name in self.read:
+            touched, ids, weights = self.read[source.name]
+            places = rows_in(touched.astype(np.int64), rows)
+            if (places >= 0).all():
+                return ids[places], weights[places]
+        return source.ids[rows], source.weights[rows]
 
 
 @singledispatch
@@ -360,11 +384,11 @@ def _cut(source: Any, kept: _Kept) -> Any:
 def _(source: NeighbourSource, kept: _Kept) -> _Table:
     trained = kept.met < len(source.ids)  # those that came after training are not in its arrays
     read = kept.met[trained]
-    places = kept.find(np.asarray(source.ids[read]))  # [read, K]
-    rows, columns = np.nonzero(places >= 0)
-    matrix = np.zeros((len(kept.met), len(kept.rows)), dtype=np.float32)
-    matrix[np.flatnonzero(trained)[rows], places[rows, columns]] = np.asarray(source.weights[read])[rows, columns]
-    return _Table(matrix, trained, source.decay, int(source.max_history), _unknown(source.known, kept))
+    # One column more than there are, the last: for all that is not kept.
+    matrix = np.zeros((len(kept.met), len(kept.rows) + 1), dtype=np.float32)
+    ids, weights = kept.neighbours(source, read)
+    matrix[np.flatnonzero(trained)[:, None], kept.find(ids)] = weights
+    return _Table(matrix[:, :-1], trained, source.decay, int(source.max_history), _unknown(source.known, kept))
 
 
 @_cut.register(PopularitySource)
@@ -384,9 +408,7 @@ def _(source: ContentSource, kept: _Kept) -> _Mean:
 
 @_cut.register(RelevanceSource)
 def _(source: RelevanceSource, kept: _Kept) -> States:
-    return States(
-        source, rows_of(source.vectors, source.added, kept.met), rows_of(source.vectors, source.added, kept.rows)
-    )
+    return States(source, kept.met, kept.rows)
 
 
 @_cut.register(HistorySource)
@@ -401,7 +423,7 @@ def _(source: BorrowedSource, kept: _Kept) -> _Lent:
     there = kept.find(lenders)
     judged = (there >= 0).all(axis=1)  # the others are lenders themselves, and nobody asks for them
     return _Lent(
-        _cut(source.base, kept),
+        kept.cut(source.base),
         np.flatnonzero(places >= 0)[judged],
         there[judged],
         np.asarray(source.shares[places[places >= 0]])[judged],

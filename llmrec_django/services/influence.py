@@ -72,7 +72,7 @@ def of_trained(
     rows = rows[rows >= 0]
     if not len(rows):
         return {}
-    excerpt = Excerpt.of(scorer, rows, asked.log, least_say=LEAST_SAY)
+    excerpt = Excerpt.of(scorer, rows, asked, least_say=LEAST_SAY)
     own = _latest_distinct(asked.liked[0], MOST_TRIED)
     has_goal = asked.profiles is not None and bool(asked.profiles.any())
     given = {name: scores[None, rows] for name, scores in (raw or {}).items()}

@@ -17,7 +17,7 @@ from llmrec_django.exceptions import ArtifactError
 from llmrec_django.retrieval.candidates import resource_vectors
 from llmrec_django.retrieval.late import late_hashes
 from llmrec_django.services import artifacts
-from llmrec_django.services.training.borrowed import BASE, BorrowedSource, rebuild_borrowed
+from llmrec_django.services.training.borrowed import BASE, BorrowedSource, rebuild_borrowed, score_each
 from llmrec_django.services.training.dataset import rows_in
 from llmrec_django.services.training.mix import Mix
 from llmrec_django.services.training.relevance import NAME as RELEVANCE
@@ -50,7 +50,7 @@ KEPT = 4
 """Versions that a process keeps open: those of several tenants, and the one before."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """What a version learned, in this process."""
 
@@ -67,6 +67,17 @@ class Scorer:
     """How many of the resources were there when the version was trained."""
     new_ids: NDArray[np.int64]
     """Ids of the resources with a text that were young and that nobody had chosen, and of all that came since."""
+
+    @functools.cached_property
+    def new_rows(self) -> NDArray[np.int64]:
+        """Rows of `new_ids`, without those that are not in this version's catalogue; increasing."""
+        rows = rows_in(self.resource_ids, np.unique(self.new_ids))
+        return rows[rows >= 0]
+
+    @functools.cached_property
+    def new_set(self) -> frozenset[int]:
+        """`new_ids` to look one up in."""
+        return frozenset(self.new_ids.tolist())
 
     @property
     def last_id(self) -> int:
@@ -86,7 +97,7 @@ class Scorer:
 
     def score(self, asked: Asked) -> Float32Matrix:
         """Blend the sources over the whole catalogue; float32 [B, N]."""
-        raw = {source.name: source.score(asked) for source in self.used_sources()}
+        raw = score_each(self.used_sources(), asked)
         return self.mix.combine(raw, asked.log.lengths, self.known)
 
     def was_chosen(self, resource_id: int) -> bool:
@@ -269,7 +280,8 @@ def _open(folder: str) -> Scorer:
             mapped: Any = np.load(path / f"{name}.npy", mmap_mode="r")
             if by_rows and mapped.ndim == 2 and len(mapped) == len(resource_ids):
                 return RowFile(path / f"{name}.npy")
-            return np.array(mapped) if large else mapped
+            # As a plain array: it stays a mapped one, and each look at it costs less.
+            return np.array(mapped) if large else np.asarray(mapped)
 
         new_ids = np.load(path / "new_ids.npy")[-MAX_NEW:]
         manifest = json.loads((path / "version.json").read_text(encoding="utf-8"))
@@ -281,12 +293,9 @@ def _open(folder: str) -> Scorer:
             files = {file.name.split(".")[1]: file for file in path.glob(f"{name}.*.npy")}
             if kind == BorrowedSource.__name__:
                 base = next(source for source in sources if source.name == BASE)
-                mapped = {part: np.load(file, mmap_mode="r") for part, file in files.items()}
-                sources.append(rebuild_borrowed(name, base, mapped))
+                sources.append(rebuild_borrowed(name, base, _mapped(files)))
             elif kind == HistorySource.__name__:
-                sources.append(
-                    rebuild(name, kind, {part: np.load(file, mmap_mode="r") for part, file in files.items()})
-                )
+                sources.append(rebuild(name, kind, _mapped(files)))
             else:
                 # Of neighbours a list needs the rows of a few resources, however small the catalogue.
                 by_rows = large or kind == NeighbourSource.__name__
@@ -306,6 +315,10 @@ def _open(folder: str) -> Scorer:
         raise ArtifactError(
             f"Cannot open the trained version in {folder!r}. {type(exc).__name__}: {exc}. Train again or go back."
         ) from exc
+
+
+def _mapped(files: Mapping[str, Path]) -> dict[str, NDArray[Any]]:
+    return {part: np.asarray(np.load(file, mmap_mode="r")) for part, file in files.items()}
 
 
 def _held(source: Any, rows: NDArray[np.int64]) -> Any:

@@ -20,6 +20,7 @@ from llmrec_django.retrieval.candidates import (
 )
 from llmrec_django.retrieval.sql import candidate_cursor, database
 from llmrec_django.services.scorer import present_scorer_of, scorer_of
+from llmrec_django.services.training.borrowed import score_each
 from llmrec_django.services.training.dataset import interaction_weights, is_choice, rows_in
 from llmrec_django.services.training.relevance import RelevanceSource
 from llmrec_django.services.training.sources import Asked, ContentSource, rows_of
@@ -66,7 +67,7 @@ class Scored(Protocol):
     """The scores of one learner."""
 
     @property
-    def new_ids(self) -> NDArray[np.int64]:
+    def new_ids(self) -> frozenset[int]:
         """Resources that nobody has chosen yet; see `Scorer.new_ids`."""
         ...
 
@@ -129,13 +130,13 @@ def score_learners(
     asked = Asked(log, profiles)
     is_known = has_profile | np.array([len(history) > 0 for history in asked.histories])
     if scorer.scores_all:
-        raw = {source.name: source.score(asked) for source in _heard(scorer, log)}
+        raw = score_each(_heard(scorer, log.lengths), asked)
         scores = scorer.mix.combine(raw, asked.log.lengths, scorer.known)
         # Where a version of one baseline serves, it may have nothing to say: a list of ties is nobody's.
         of_known = scores[:, scorer.known]
         is_known &= np.ptp(of_known, axis=1) > 0 if of_known.shape[1] else True
         return {
-            pk: _Whole(scorer.resource_ids, scores[row], scorer.new_ids, scorer, asked, row, raw)
+            pk: _Whole(scorer.resource_ids, scores[row], scorer, asked, row, raw)
             for row, pk in enumerate(ids)
             if is_known[row]
         }
@@ -143,11 +144,16 @@ def score_learners(
     return {pk: _Narrowed(narrowing, row) for row, pk in enumerate(ids) if is_known[row]}
 
 
-def _heard(scorer: Scorer, log: InteractionLog) -> list[Source]:
-    """Return the sources that have a weight for a learner of the log, or for a new resource."""
-    segments = np.unique(history_segments(log.lengths))
+def _heard(scorer: Scorer, lengths: NDArray[np.integer], *, of_new: bool = False) -> list[Source]:
+    """Return the sources that have a weight for learners with histories of these lengths, or for a new resource.
+
+    Args:
+        of_new: Those that have one for new resources alone.
+    """
+    segments = np.unique(history_segments(lengths))
     named: set[str] = set()
-    for blend in (scorer.mix.blend, scorer.mix.by_text):
+    by_text = scorer.mix.by_text if scorer.mix.by_text.weights.any() else scorer.mix.blend
+    for blend in (by_text,) if of_new else (scorer.mix.blend, by_text):
         named.update(
             name for name, weights in zip(blend.sources, blend.weights[segments].T, strict=True) if weights.any()
         )
@@ -194,13 +200,16 @@ class _Whole:
     resource_ids: NDArray[np.int64]
     scores: Float32Vector
     """float32 [N]"""
-    new_ids: NDArray[np.int64]
     scorer: Scorer
     asked: Asked
     row: int
     """Which of the learners that were asked about together."""
     raw: Mapping[str, Float32Matrix]
     _passing: _Passing | None = None
+
+    @property
+    def new_ids(self) -> frozenset[int]:
+        return self.scorer.new_set
 
     def basis(self) -> Basis:
         own = {name: scores[self.row] for name, scores in self.raw.items()}
@@ -223,7 +232,7 @@ class _Whole:
         return self._passing.first(*self._new(), n, max(FIRST_LOOK_NEW, 4 * n))
 
     def _new(self) -> tuple[NDArray[np.int64], Float32Vector]:
-        rows = _rows(self.resource_ids, self.new_ids)
+        rows = self.scorer.new_rows
         return self.resource_ids[rows], self.scores[rows]
 
 
@@ -243,10 +252,10 @@ class _Narrowing:
         """Ask the sources that compare vectors where they look."""
         spaces: dict[str, VectorSpace] = {}
         directions = {}
-        for source in scorer.used_sources():
+        for source in _heard(scorer, asked.log.lengths):
             space = version.relevance_space if isinstance(source, RelevanceSource) else version.source_space
             if isinstance(source, ComparesVectors):
-                directions[source.name] = _directions(source, asked)
+                directions[source.name] = source.directions(asked)
                 if space is not None:
                     spaces[source.name] = space
         return cls(scorer, asked, spaces, directions)
@@ -269,8 +278,8 @@ class _Narrowed:
     _of_new: tuple[NDArray[np.int64], Float32Vector] | None = None
 
     @property
-    def new_ids(self) -> NDArray[np.int64]:
-        return self.narrowing.scorer.new_ids
+    def new_ids(self) -> frozenset[int]:
+        return self.narrowing.scorer.new_set
 
     def basis(self) -> Basis:
         return Basis(self.narrowing.scorer, _alone(self.narrowing.asked, self.row), {})
@@ -290,7 +299,8 @@ class _Narrowed:
             order = _best_first(ids[rows], scores := self._scores(rows), max(FIRST_LOOK, 4 * n))
             passing = self._passing.among(ids[rows[order]].tolist(), also)
             if len(passing) >= max(n, WIDE * len(order)):
-                ranked = [(int(ids[rows[at]]), float(scores[at])) for at in order if int(ids[rows[at]]) in passing]
+                best = zip(ids[rows[order]].tolist(), scores[order].tolist(), strict=True)
+                ranked = [row for row in best if row[0] in passing]
                 found = first_visible(ranked, eligibility, n)
                 if len(found) >= n:
                     return found
@@ -308,27 +318,35 @@ class _Narrowed:
 
     def _new(self) -> tuple[NDArray[np.int64], Float32Vector]:
         if self._of_new is None:
-            rows = _rows(self.narrowing.scorer.resource_ids, self.new_ids)
+            rows = self.narrowing.scorer.new_rows
             self._of_new = self.narrowing.scorer.resource_ids[rows], self._scores(rows)
         return self._of_new
 
     def _scores(self, rows: NDArray[np.int64]) -> Float32Vector:
-        scorer, asked = self.narrowing.scorer, self.narrowing.asked
-        raw = {name: scores[None, rows] for name, scores in self._others().items()}
-        for source in scorer.used_sources():
+        scorer = self.narrowing.scorer
+        known = scorer.known[rows]
+        raw = {}
+        for source in self._heard(of_new=not known.any()):
             if isinstance(source, ComparesVectors):
                 vectors = rows_of(source.vectors, source.added, rows)
                 raw[source.name] = np.asarray(self._direction(source.name)[None] @ vectors.T, dtype=np.float32)
-        lengths = asked.log.lengths[self.row : self.row + 1]
-        scores: Float32Vector = scorer.mix.combine(raw, lengths, scorer.known[rows])[0]
+            else:
+                raw[source.name] = self._others()[source.name][None, rows]
+        scores: Float32Vector = scorer.mix.combine(raw, self._length(), known)[0]
         return scores
+
+    def _heard(self, *, of_new: bool = False) -> list[Source]:
+        return _heard(self.narrowing.scorer, self._length(), of_new=of_new)
+
+    def _length(self) -> NDArray[np.integer]:
+        return self.narrowing.asked.log.lengths[self.row : self.row + 1]
 
     def _others(self) -> dict[str, Float32Vector]:
         """Score the whole catalogue by what compares no vectors: a few neighbours, or a list that is there."""
         if self._whole is None:
             asked = _alone(self.narrowing.asked, self.row)
-            others = [s for s in self.narrowing.scorer.used_sources() if not isinstance(s, ComparesVectors)]
-            self._whole = {source.name: source.score(asked)[0] for source in others}
+            others = [source for source in self._heard() if not isinstance(source, ComparesVectors)]
+            self._whole = {name: scores[0] for name, scores in score_each(others, asked).items()}
         return self._whole
 
     def _direction(self, source: str) -> Float32Vector:
@@ -339,7 +357,7 @@ class _Narrowed:
         """Return the rows of what each source thinks best; increasing."""
         scorer = self.narrowing.scorer
         found = [_highest(scores, n) for scores in self._others().values()]
-        for source in scorer.used_sources():
+        for source in self._heard():
             space = self.narrowing.spaces.get(source.name)
             if space is None:
                 continue
@@ -362,20 +380,6 @@ def _first_look(ids: NDArray[np.int64], scores: Float32Vector, n: int) -> list[i
 def _alone(asked: Asked, row: int) -> Asked:
     """Take one learner out of several."""
     return asked if asked.log.n_learners == 1 else Asked.of(asked.log, np.array([row]), asked.profiles)
-
-
-def _directions(source: ContentSource | RelevanceSource, asked: Asked) -> Float32Matrix:
-    """Return what a source takes the inner product of each resource's vector with; float32 [B, D].
-
-    NaN for "cannot say". Found by letting it score the axes: so it is by the source's own rules, and reads only what
-    the learners met.
-    """
-    touched, places = np.unique(asked.log.resources, return_inverse=True)
-    axes = np.eye(source.vectors.shape[1], dtype=np.float32)
-    vectors = np.vstack([rows_of(source.vectors, source.added, touched), axes])
-    log = replace(asked.log, resources=places.astype(np.int32), n_resources=len(vectors))
-    scores = replace(source, vectors=vectors, added=None).score(Asked(log, asked.profiles))
-    return np.asarray(scores[:, len(touched) :], dtype=np.float32)
 
 
 def _highest(scores: Float32Vector, n: int) -> NDArray[np.int64]:

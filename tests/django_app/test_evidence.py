@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from llmrec_django import api
@@ -210,9 +211,26 @@ class TestTables:
         for resource in (listed, own):
             ResourceCompetency.objects.create(resource=resource, competency=common, relation="teaches")
         ResourceCompetency.objects.create(resource=listed, competency=alone, relation="teaches")
+        forget_counts()
         found = first_with(api.recommend(who, k=10), lambda evidence: evidence.resource.id == listed.pk).evidence
         assert [one.id for one in found.unlocked_by] == [own.pk]
         assert found.competencies == ("Dough",)
+
+    def test_a_site_without_them_is_not_asked_for_them_in_every_list(self, version, resources):
+        who = learner(resources, ITEMS)
+        tables = (Prerequisite._meta.db_table, ResourceCompetency._meta.db_table)
+
+        def asked():
+            with CaptureQueriesContext(connection) as queries:
+                api.recommend(who, k=10)
+            return [table for table in tables if any(table in query["sql"] for query in queries)]
+
+        assert asked() == list(tables)
+        assert asked() == []
+        forget_counts()
+        Prerequisite.objects.create(resource=resources[0], requires=resources[1])
+        assert asked() == list(tables)
+        assert asked() == [tables[0]]
 
     def test_what_is_popular_says_how_many_and_what_is_new_how_old(self, resources):
         for number in range(7):

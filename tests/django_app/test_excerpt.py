@@ -108,7 +108,7 @@ NOTHING = np.zeros(0, dtype=np.int64)
 @pytest.mark.parametrize("length", [0, 1, 2, 9])
 def test_it_scores_as_the_whole_does(scorer, log, texts, length, has_profile):
     asked = Asked(learner(log, length), texts[:1] if has_profile else None)
-    excerpt = Excerpt.of(scorer, ROWS, asked.log)
+    excerpt = Excerpt.of(scorer, ROWS, asked)
     alone = excerpt.variants(asked, NOTHING)
     parts = {name: excerpt.part(name, excerpt.score(name, alone)) for name in excerpt.sources}
     assert set(parts) == {source.name for source in scorer.sources}
@@ -124,7 +124,7 @@ def test_each_source_scores_variants_of_a_history_as_the_whole_does(scorer, log,
     history = again(learner(log)) if comes_back else learner(log)
     left_out = np.unique(history.resources)[:5]
     expected = found.score(Asked(without_each(history, left_out)))[:, ROWS]
-    excerpt = Excerpt.of(scorer, ROWS, history)
+    excerpt = Excerpt.of(scorer, ROWS, Asked(history))
     variants = excerpt.variants(Asked(history), left_out)
     np.testing.assert_allclose(excerpt.score(source, variants), expected, atol=2e-4)
 
@@ -133,8 +133,8 @@ def test_sources_without_a_say_are_left_out(scorer, log):
     weights = np.zeros_like(scorer.mix.blend.weights)
     weights[:, scorer.mix.blend.sources.index("transitions")] = 1
     quiet = replace(scorer, mix=replace(scorer.mix, blend=replace(scorer.mix.blend, weights=weights)))
-    assert list(Excerpt.of(quiet, np.array([3, 5]), learner(log), least_say=0.03).sources) == ["transitions"]
-    with_new = Excerpt.of(quiet, np.array([3, N + 1]), learner(log), least_say=0.03)
+    assert list(Excerpt.of(quiet, np.array([3, 5]), Asked(learner(log)), least_say=0.03).sources) == ["transitions"]
+    with_new = Excerpt.of(quiet, np.array([3, N + 1]), Asked(learner(log)), least_say=0.03)
     assert set(with_new.sources) == {"transitions", *ALONE}
 
 

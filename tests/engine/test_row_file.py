@@ -18,7 +18,7 @@ def file(matrix, tmp_path):
 
 
 def test_gives_what_the_array_gives(file, matrix):
-    for rows in ([], [0], [49, 3, 3, 0]):
+    for rows in ([], [0], [49, 3, 3, 0], [7, 8, 9, 20, 21, 3, 4, 48, 49], range(50)):
         assert np.array_equal(file[np.array(rows, dtype=np.int64)], matrix[np.array(rows, dtype=np.int64)])
     assert np.array_equal(file[5:9], matrix[5:9])
     assert np.array_equal(np.asarray(file), matrix)

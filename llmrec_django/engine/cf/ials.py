@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from llmrec_django.engine.cf.item_to_item import recency_weights
+from llmrec_django.engine.cf.item_to_item import latest_steps
 from llmrec_django.exceptions import MissingDependency
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ class IalsModel:
         """
         config, factors = self.config, self.item_factors
         size = factors.shape[1]
-        weights = recency_weights(histories, self.n_resources, decay=config.decay, max_history=config.max_history)
         vectors = np.zeros((len(histories), size), dtype=np.float32)
         step = max(1, 2**23 // max(1, size * size))
         for start in range(0, len(histories), step):
@@ -90,8 +89,10 @@ class IalsModel:
             systems = np.repeat(self._gram[None], stop - start, axis=0)  # [b, F, F]
             totals = np.zeros((stop - start, size), dtype=np.float32)
             for row in range(start, stop):
-                span = slice(weights.indptr[row], weights.indptr[row + 1])
-                met, confidence = factors[weights.indices[span]], config.alpha * weights.data[span, None]
+                latest, weights = latest_steps(histories[row], config.decay, config.max_history)
+                distinct, places = np.unique(latest, return_inverse=True)
+                weight = np.bincount(places, weights=weights, minlength=len(distinct)).astype(np.float32)
+                met, confidence = factors[distinct], np.float32(config.alpha) * weight[:, None]
                 systems[row - start] += met.T @ (met * confidence)
                 totals[row - start] = (met * (1 + confidence)).sum(axis=0)
             vectors[start:stop] = np.linalg.solve(systems, totals[..., None])[..., 0]

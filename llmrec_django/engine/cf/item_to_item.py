@@ -119,6 +119,14 @@ def recency_weights(
     return matrix
 
 
+def latest_steps(
+    history: NDArray[np.integer], decay: float, max_history: int
+) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+    """Return the latest resources of one history, oldest first, and what each counts: decay^d, d = 0 the latest."""
+    latest = history[-max_history:] if max_history else history[:0]
+    return latest, np.power(decay, np.arange(len(latest) - 1, -1, -1)).astype(np.float32)
+
+
 def matrix_of_neighbours(ids: NDArray[np.int32], weights: NDArray[np.float32]) -> Any:
     """Turn stored neighbours back into a matrix.
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from llmrec_django.engine.cf.item_to_item import recency_weights
+from llmrec_django.engine.cf.item_to_item import latest_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,8 +36,6 @@ MAX_LENGTH = 200
 """Latest resources kept of each learner: nobody is alike for having met everything."""
 MAX_READERS = 5000
 """Learners looked at for one shared resource: of a very popular one, so many drawn at random."""
-CHUNK_CELLS = 2_000_000
-"""Scores worked on at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +95,16 @@ class UserKnnModel:
     config: UserKnnConfig
 
     @cached_property
-    def _met_by(self) -> Any:
-        """Resources × learners of the shared weights, scipy `csr_array` float32 [N, U]."""
-        from scipy.sparse import csr_array
-
-        n_learners = len(self.indptr) - 1
-        learners = np.repeat(np.arange(n_learners, dtype=np.int32), np.diff(self.indptr))
-        ones = np.ones(len(self.indices), dtype=np.float32)
-        met_by = csr_array((ones, (self.indices, learners)), shape=(self.n_resources, n_learners))
-        met = np.maximum(np.diff(met_by.indptr), 1.0)
-        met_by.data = np.repeat(np.power(met, -self.config.rarity_power), np.diff(met_by.indptr)).astype(np.float32)
-        return _thinned(met_by, MAX_READERS) if met.max(initial=0) > MAX_READERS else met_by
+    def _readers(self) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]:
+        """Who met each resource, one resource after the other [n]; where each begins [N + 1]; what it counts [N]."""
+        counts = np.bincount(self.indices, minlength=self.n_resources)
+        learners = np.repeat(np.arange(len(self._lengths), dtype=np.int32), self._lengths)
+        readers = learners[np.argsort(self.indices, kind="stable")]
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        worth = np.power(np.maximum(counts, 1), -self.config.rarity_power, dtype=np.float64).astype(np.float32)
+        if counts.max(initial=0) > MAX_READERS:
+            readers, indptr = _thinned(readers, indptr, MAX_READERS)
+        return readers, indptr, worth
 
     def score(self, histories: Sequence[NDArray[np.integer]]) -> Float32Matrix:
         """Score the whole catalogue for each learner.
@@ -123,43 +120,50 @@ class UserKnnModel:
             O(learners who share a resource + neighbours · their resources + N) for each history.
         """
         scores = np.zeros((len(histories), self.n_resources), dtype=np.float32)
-        step = max(1, CHUNK_CELLS // max(1, self.n_resources))
-        for begin in range(0, len(histories), step):
-            scores[begin : begin + step] = self._score(histories[begin : begin + step])
+        for row, history in enumerate(histories):
+            if len(history):
+                scores[row] = self._score(history)
         return scores
 
-    def _score(self, histories: Sequence[NDArray[np.integer]]) -> Float32Matrix:
-        from llmrec_django.engine.cf.item_knn import keep_largest
-
-        config = self.config
-        asking = recency_weights(histories, self.n_resources, decay=config.decay, max_history=config.max_history)
-        alike = (asking @ self._met_by).tocsr()  # [B, U]
-        lengths = np.diff(self.indptr)
-        alike.data **= np.float32(config.agreement)
-        alike.data /= np.power(np.maximum(lengths, 1), config.length_power, dtype=np.float32)[alike.indices]
-        alike = keep_largest(alike, config.neighbours)
-        found = alike.indices  # of all askers, one after the other; [V]
+    def _score(self, history: NDArray[np.integer]) -> NDArray[np.float32]:
+        config, lengths = self.config, self._lengths
+        latest, weights = latest_steps(history, config.decay, config.max_history)
+        readers, indptr, worth = self._readers
+        spans = [slice(*span) for span in zip(indptr[latest].tolist(), indptr[latest + 1].tolist(), strict=True)]
+        shared = np.repeat(weights * worth[latest], [span.stop - span.start for span in spans])
+        met_by = np.concatenate([readers[span] for span in spans])
+        alike = np.bincount(met_by, weights=shared, minlength=len(lengths))  # [U]
+        found = np.flatnonzero(alike)
+        likeness = alike[found] ** config.agreement * self._by_length[found]
+        if len(found) > config.neighbours:
+            nearest = np.argpartition(-likeness, config.neighbours - 1)[: config.neighbours]
+            found, likeness = found[nearest], likeness[nearest]
         if not len(found):
-            return np.zeros((len(histories), self.n_resources), dtype=np.float32)
-        asker = np.repeat(np.arange(len(histories)), np.diff(alike.indptr))  # [V]
+            return np.zeros(self.n_resources, dtype=np.float32)
         theirs = lengths[found]
         begins = np.cumsum(theirs) - theirs
         neighbour = np.repeat(np.arange(len(found)), theirs)  # one entry for each resource of each neighbour; [E]
         places = np.arange(len(neighbour)) - begins[neighbour]
-        resources = self.indices[self.indptr[found][neighbour] + places]
+        resources = self.indices[np.asarray(self.indptr)[found][neighbour] + places]
         # The latest shared resource, latest by the asker's order: what they met next is what the asker may want next.
-        recent = np.full((len(histories), self.n_resources), -1, dtype=np.int32)
-        for row, history in enumerate(histories):
-            latest = history[-config.max_history :]
-            recent[row, latest] = np.arange(len(latest))
-        shared = recent[asker[neighbour], resources].astype(np.int64) * MAX_LENGTH + places
-        shared[shared < 0] = -1
-        meeting = np.maximum.reduceat(shared, begins) % MAX_LENGTH  # [V]
+        recent = np.full(self.n_resources, -1, dtype=np.int64)
+        recent[latest] = np.arange(len(latest))
+        met = recent[resources] * MAX_LENGTH + places
+        met[met < 0] = -1
+        meeting = np.maximum.reduceat(met, begins) % MAX_LENGTH  # [V]
         gaps = places - meeting[neighbour]
-        lent = alike.data[neighbour] * self._by_gap[gaps + MAX_LENGTH]
-        cells = asker[neighbour] * self.n_resources + resources
-        total = np.bincount(cells, weights=lent, minlength=len(histories) * self.n_resources)
-        return total.reshape(len(histories), self.n_resources).astype(np.float32)
+        lent = likeness[neighbour] * self._by_gap[gaps + MAX_LENGTH]
+        return np.bincount(resources, weights=lent, minlength=self.n_resources).astype(np.float32)
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        """Resources of each learner; [U]."""
+        return np.diff(np.asarray(self.indptr)).astype(np.int64)
+
+    @cached_property
+    def _by_length(self) -> NDArray[np.float32]:
+        """What likeness is multiplied by for the length of each learner's history; [U]."""
+        return np.power(np.maximum(self._lengths, 1), -self.config.length_power, dtype=np.float64).astype(np.float32)
 
     @cached_property
     def _by_gap(self) -> NDArray[np.float32]:
@@ -211,13 +215,12 @@ def fit(log: InteractionLog, config: UserKnnConfig) -> UserKnnModel:
     return UserKnnModel(np.ascontiguousarray(resources[kept]), indptr, log.n_resources, config)
 
 
-def _thinned(matrix: Any, most: int) -> Any:
-    """Keep `most` entries of each row of a csr_array, drawn at random, the same ones each time."""
-    from scipy.sparse import csr_array
-
-    counts = np.diff(matrix.indptr)
+def _thinned(
+    readers: NDArray[np.int32], indptr: NDArray[np.int64], most: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Keep `most` readers of each resource, drawn at random, the same ones each time."""
+    counts = np.diff(indptr)
     rows = np.repeat(np.arange(len(counts)), counts)
     drawn = np.lexsort((np.random.default_rng(0).random(len(rows)), rows))
-    kept = np.sort(drawn[np.arange(len(rows)) - matrix.indptr[rows] < most])
-    indptr = np.concatenate([[0], np.cumsum(np.minimum(counts, most))])
-    return csr_array((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
+    kept = np.sort(drawn[np.arange(len(rows)) - indptr[rows] < most])
+    return readers[kept], np.concatenate([[0], np.cumsum(np.minimum(counts, most))]).astype(np.int64)

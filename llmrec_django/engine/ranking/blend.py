@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -33,6 +34,8 @@ class BlendConfig:
     """Learners that it takes to say so, in each segment. Never said of the first one, of whom nothing else is known."""
     calibration_learners: int = 2000
     """Learners that calibrations are fitted on, at most."""
+    least_share: float = 0.001
+    """Weights that are a smaller share of all in their segment are 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,16 @@ class Blend:
     weights: NDArray[np.float64]
     """≥ 0, but for those that correct others; float64 [segments, sources]."""
     segment_starts: tuple[int, ...] = SEGMENT_STARTS
+
+    @cached_property
+    def says(self) -> tuple[dict[str, float], ...]:
+        """For each segment what share each source has in the weights above 0; without those that have none."""
+        shares = np.maximum(self.weights, 0.0)
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        return tuple(
+            {source: share for source, share in zip(self.sources, row, strict=True) if share > 0}
+            for row in shares.tolist()
+        )
 
     def combine(self, scores: Mapping[str, Float32Matrix], lengths: NDArray[np.integer]) -> Float32Matrix:
         """Blend raw scores.
@@ -154,6 +167,8 @@ def fit_blend(examples: BlendExamples, config: BlendConfig | None = None, *, wit
         for segment in range(n_segments):
             part = examples.take(np.nonzero(segments == segment)[0])
             weights[segment, used] = weights_of(part, overall, config.pull, corrects=segment > 0)
+        # What changes no place is not worth asking for in each list.
+        weights[np.abs(weights) < config.least_share * np.abs(weights).sum(axis=1, keepdims=True)] = 0.0
     return Blend(examples.sources, calibrations, weights, config.segment_starts)
 
 

@@ -57,7 +57,10 @@ class BorrowedSource:
     whitening: Whitening
 
     def score(self, asked: Asked) -> Float32Matrix:
-        given = self.base.score(asked)
+        return self.lent(self.base.score(asked))
+
+    def lent(self, given: Float32Matrix) -> Float32Matrix:
+        """Score by what the base scored; float32 [B, N]."""
         scores = np.full(given.shape, np.nan, dtype=np.float32)
         if not len(self.rows):
             return scores
@@ -104,6 +107,17 @@ class BorrowedSource:
             "mean": self.whitening.mean,
             "matrix": self.whitening.matrix,
         }
+
+
+def score_each(sources: Sequence[Source], asked: Asked) -> dict[str, Float32Matrix]:
+    """Score by several sources, and by none of them twice; source → float32 [B, N]."""
+    raw: dict[str, Float32Matrix] = {}
+    for source in sources:
+        if isinstance(source, BorrowedSource) and any(other is source.base for other in sources) and BASE in raw:
+            raw[source.name] = source.lent(raw[BASE])
+        else:
+            raw[source.name] = source.score(asked)
+    return raw
 
 
 def fit_borrowed(material: Material, others: Sequence[Source]) -> BorrowedSource | None:

@@ -55,6 +55,9 @@ class Mix:
         Returns:
             float32 [B, N].
         """
+        if not known.any() and self.by_text.weights.any():
+            texts = {name: raw for name, raw in scores.items() if name in self.by_text.sources}
+            return self.by_text.combine(texts, lengths)
         total = self.blend.combine({name: raw for name, raw in scores.items() if name in self.blend.sources}, lengths)
         if not known.all():
             new = ~known

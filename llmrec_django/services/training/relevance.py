@@ -41,6 +41,10 @@ class RelevanceSource:
     """R of resources that came after training, from their text; float32 [A, D]; their rows follow."""
 
     def score(self, asked: Asked) -> Float32Matrix:
+        return products(self.directions(asked), self.vectors, self.added)
+
+    def directions(self, asked: Asked) -> Float32Matrix:
+        """Return S(u), what the inner product of each R(i) is taken with; float32 [B, D]."""
         profiles = asked.profiles
         if profiles is not None and profiles.shape[1] != len(self.scorer.whitening.mean):
             profiles = None
@@ -49,8 +53,7 @@ class RelevanceSource:
         touched, places = np.unique(asked.log.resources, return_inverse=True)
         log = replace(asked.log, resources=places.astype(np.int32), n_resources=len(touched))
         read = rows_of(self.vectors, self.added, touched)
-        states = self.scorer.learner_vectors(log, learners, read, profiles=profiles)
-        return products(states, self.vectors, self.added)
+        return self.scorer.learner_vectors(log, learners, read, profiles=profiles)
 
     def extended(self, text_vectors: Float32Matrix) -> RelevanceSource:
         """Take in resources that came after training, by their text; float32 [A, V]."""

@@ -14,7 +14,8 @@ import numpy as np
 
 from llmrec_django.engine.cf import ease, ials, item_knn, linear_next, popularity, transitions, user_knn
 from llmrec_django.engine.cf.content import unit_rows
-from llmrec_django.engine.cf.item_to_item import recency_weights
+from llmrec_django.engine.cf.item_to_item import latest_steps
+from llmrec_django.engine.interactions import stack_histories
 from llmrec_django.engine.relevance.data import without_pings
 from llmrec_django.engine.relevance.item_features import Whitening
 
@@ -47,6 +48,11 @@ class Asked:
     """Resources that each took up, oldest first; a run of interactions with one resource counts once."""
     liked: list[NDArray[np.int32]] = field(init=False)
     """The same without those that disappointed."""
+    read: dict[str, tuple[NDArray[np.integer], NDArray[np.int32], NDArray[np.float32]]] = field(
+        init=False, default_factory=dict
+    )
+    """Of one learner: what sources read of neighbours, by the source's name, for the reasons that follow; the rows,
+    increasing, and `NeighbourSource.ids` and `weights` of them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "histories", without_pings(self.log.choices()).histories())
@@ -104,19 +110,20 @@ class NeighbourSource:
     """Resources that somebody chose. Of the others nothing can be said, which is not the same as nothing good; [N]."""
 
     def score(self, asked: Asked) -> Float32Matrix:
-        from scipy.sparse import csr_array
-
         n = len(self.ids)
-        histories = [history[history < n] for history in asked.histories]
-        recent = recency_weights(histories, n, decay=self.decay, max_history=self.max_history)
+        recent = [latest_steps(history[history < n], self.decay, self.max_history) for history in asked.histories]
+        met, offsets = stack_histories([steps for steps, _ in recent])
         # Only the rows that are asked for are read: the arrays may be files.
-        touched, places = np.unique(recent.indices, return_inverse=True)
+        touched, places = np.unique(met, return_inverse=True)
         columns, values = self.ids[touched], self.weights[touched]  # [T, K]
-        held = columns >= 0
-        offsets = np.concatenate([[0], np.cumsum(held.sum(axis=1))])
-        named = csr_array((values[held], columns[held], offsets), shape=(len(touched), n))
-        narrow = csr_array((recent.data, places, recent.indptr), shape=(len(histories), len(touched)))
-        scores = np.asarray((narrow @ named).toarray(), dtype=np.float32)
+        if len(recent) == 1:
+            asked.read[self.name] = touched, columns, values
+        scores = np.zeros((len(recent), n), dtype=np.float32)
+        columns = columns + 1  # what names nobody stands in front
+        for row, (_, weights) in enumerate(recent):
+            steps = places[offsets[row] : offsets[row + 1]]
+            said = (values[steps] * weights[:, None]).ravel()
+            scores[row] = np.bincount(columns[steps].ravel(), weights=said, minlength=n + 1)[1:]
         scores[:, ~np.asarray(self.known)] = np.nan
         return _padded(scores, asked)
 
@@ -143,17 +150,23 @@ class ContentSource:
     """The same of resources that came after training; float32 [A, F]; their rows follow those of `vectors`."""
 
     def score(self, asked: Asked) -> Float32Matrix:
-        n = asked.log.n_resources
-        recent = recency_weights(asked.liked, n, decay=self.decay, max_history=self.max_history)
-        touched, places = np.unique(recent.indices, return_inverse=True)
-        recent = type(recent)((recent.data, places, recent.indptr), shape=(len(asked.histories), len(touched)))
-        means = np.asarray(recent @ rows_of(self.vectors, self.added, touched), dtype=np.float32)
+        return products(self.directions(asked), self.vectors, self.added)
+
+    def directions(self, asked: Asked) -> Float32Matrix:
+        """Return what the inner product of each resource's vector is taken with; float32 [B, F], NaN: cannot say."""
+        recent = [latest_steps(history, self.decay, self.max_history) for history in asked.liked]
+        met, offsets = stack_histories([steps for steps, _ in recent])
+        # Only the rows that are asked for are read: the matrix may be a file.
+        touched, places = np.unique(met, return_inverse=True)
+        read = rows_of(self.vectors, self.added, touched)
+        means = np.zeros((len(recent), read.shape[1]), dtype=np.float32)
+        for row, (_, weights) in enumerate(recent):
+            means[row] = weights @ read[places[offsets[row] : offsets[row + 1]]]
         if asked.profiles is not None:
             means = means + self.whitening(asked.profiles)
-        means = unit_rows(means)  # [B, F]
-        scores = products(means, self.vectors, self.added)
-        scores[~means.any(axis=1)] = np.nan
-        return scores
+        means = unit_rows(means)
+        means[~means.any(axis=1)] = np.nan
+        return means
 
     def extended(self, text_vectors: Float32Matrix) -> ContentSource:
         """Take in resources that came after training, by their text; float32 [A, V]."""
@@ -302,6 +315,8 @@ def _padded(scores: Float32Matrix, asked: Asked) -> Float32Matrix:
 def rows_of(matrix: Float32Matrix, added: Float32Matrix | None, rows: NDArray[np.integer]) -> Float32Matrix:
     """Read rows of a matrix that goes on in `added`; float32 [len(rows), D]. Reads no other row of a mapped file."""
     n = len(matrix)
+    if rows.max(initial=-1) < n:
+        return np.asarray(matrix[rows], dtype=np.float32)
     result = np.zeros((len(rows), matrix.shape[1]), dtype=np.float32)
     result[rows < n] = matrix[rows[rows < n]]
     if added is not None:

@@ -207,6 +207,24 @@ def test_each_segment_has_weights_of_its_own(world):
     assert weights[2, 0] > 1
 
 
+def test_a_weight_that_moves_nothing_is_none(examples):
+    weights = np.abs(fit_blend(examples).weights)
+    largest = (weights / weights.sum(axis=1, keepdims=True)).max(axis=0)
+    cut = float(np.median(largest)) + 1e-9  # above all that some of the sources have in any segment
+    pruned = fit_blend(examples, BlendConfig(least_share=cut))
+    assert not pruned.weights[:, largest < cut].any()
+    kept = pruned.weights != 0
+    np.testing.assert_array_equal(pruned.weights[kept], fit_blend(examples).weights[kept])
+    assert kept.any(axis=1).all()
+
+
+def test_what_each_source_has_to_say(examples):
+    blend = fit_blend(examples)
+    for row, says in zip(blend.weights, blend.says, strict=True):
+        assert set(says) == {name for name, weight in zip(blend.sources, row, strict=True) if weight > 0}
+        assert sum(says.values()) == pytest.approx(1)
+
+
 def test_requests_and_nightly_runs_order_candidates_alike(world, sources, examples):
     blend = fit_blend(examples)
     lengths = world.train.lengths[world.learners]

@@ -123,7 +123,7 @@ class LocalTextsField(forms.CharField):
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(f"{tag}: {text}" for tag, text in value.items()) if isinstance(value, dict) else value
 
-    def to_python(self, value: Any) -> dict[str, str]:
+    def to_python(self, value: Any) -> Any:
         texts: dict[str, str] = {}
         for line in str(value or "").splitlines():
             if not line.strip():

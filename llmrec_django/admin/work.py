@@ -19,7 +19,6 @@ from llmrec_django.models.learner import verb_label
 from llmrec_django.services.dashboard import CACHED_S, numbers
 from llmrec_django.services.reasons import sentences, source_label
 from llmrec_django.services.work_report import WorkReport, measures
-from llmrec_django.templatetags.llmrec_admin import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -176,7 +175,7 @@ def _rate_row(label: str, rate: Rate, scale: Scale, *, is_whole: bool = False) -
 def _course(report: WorkReport, measure: str) -> dict[str, Any]:
     """Place a rate of each day or week."""
     rows = [(step.begins, step.counted.rates[measure], step.counted) for step in report.over_time if step.counted.shown]
-    scale = Scale.of([rate.high for _when, rate, _counted in rows])
+    scale = Scale.of([rate.high for _when, rate, _counted in rows], 1.0)
     placed = points(
         scale,
         [
@@ -187,7 +186,7 @@ def _course(report: WorkReport, measure: str) -> dict[str, Any]:
     )
     return {
         "points": placed if len(placed) > 1 else [],
-        "top": percent(scale.top),
+        "top": _percent(scale.top),
         "began": rows[0][0] if rows else None,
         "ended": rows[-1][0] if rows else None,
         "rows": [
@@ -197,43 +196,64 @@ def _course(report: WorkReport, measure: str) -> dict[str, Any]:
 
 
 def _courses(found: Numbers) -> dict[str, Any]:
-    """Return small plots of how lists were spread and of what waited, and the table of their numbers."""
-    of_step: tuple[tuple[str, Callable[[Step], float | None], Callable[[float], str]], ...] = (
-        (gettext("Coverage"), lambda step: step.spread.coverage, percent),
-        (pgettext("metric", "Gini"), lambda step: step.spread.gini, lambda value: number_format(value, 3)),
-        (gettext("Novelty"), lambda step: step.spread.novelty, lambda value: number_format(value, 2)),
-        (gettext("New resources"), lambda step: step.spread.new_share, percent),
-        (gettext("New learners"), lambda step: step.lists.new_share, percent),
-    )
-    plots = [
-        _small(label, [(step.begins, of(step)) for step in found.report.over_time], write)
-        for label, of, write in of_step
+    """Return small plots of how lists were spread and of what waited, all over the same days, and their numbers."""
+    steps = found.report.over_time
+
+    def of_steps(of: Callable[[Step], float | None]) -> list[tuple[datetime, float]]:
+        return [(step.begins, value) for step in steps if (value := of(step)) is not None]
+
+    series: list[tuple[str, list[tuple[datetime, float]], Callable[[float], str], float]] = [
+        (gettext("Coverage"), of_steps(lambda step: step.spread.coverage), _percent, 1.0),
+        (
+            pgettext("metric", "Gini"),
+            of_steps(lambda step: step.spread.gini),
+            lambda value: number_format(value, 3),
+            1.0,
+        ),
+        (
+            gettext("Novelty"),
+            of_steps(lambda step: step.spread.novelty),
+            lambda value: number_format(value, 2),
+            math.inf,
+        ),
+        (gettext("New resources"), of_steps(lambda step: step.spread.new_share), _percent, 1.0),
+        (gettext("New learners"), of_steps(lambda step: step.lists.new_share), _percent, 1.0),
     ]
     for waited in found.waited:
         label = gettext("Embedding backlog") + (f" ({waited.backlog.space})" if len(found.waited) > 1 else "")
-        plots.append(_small(label, waited.over_time, lambda value: number_format(value, 0)))
-    days = sorted({when for plot in plots for when in plot["cells"]})
+        series.append((label, list(waited.over_time), lambda value: number_format(value, 0), math.inf))
+    days = sorted({when for _label, rows, *_rest in series for when, _value in rows})
+    plots = [_small(*one, days) for one in series]
     return {
         "plots": plots,
         "days": [{"when": when, "cells": [plot["cells"].get(when, "–") for plot in plots]} for when in days],
     }
 
 
-def _small(label: str, rows: Sequence[tuple[datetime, float | None]], write: Callable[[float], str]) -> dict[str, Any]:
-    """Place one number over time; without a plot where there are fewer than two."""
-    known = [(when, value) for when, value in rows if value is not None]
-    scale = Scale.of(value for _when, value in known)
-    cells = {when: write(value) for when, value in known}
-    placed = points(scale, [(when, value, None, "measured", cells[when]) for when, value in known])
+def _small(
+    label: str,
+    rows: Sequence[tuple[datetime, float]],
+    write: Callable[[float], str],
+    most: float,
+    days: Sequence[datetime],
+) -> dict[str, Any]:
+    """Place one number, `most` at most, over time; without points where there are fewer than two."""
+    scale = Scale.of([value for _when, value in rows], most)
+    cells = {when: write(value) for when, value in rows}
+    placed = [(when, value, None, "measured", cells[when]) for when, value in rows]
     return {
         "label": label,
-        "points": placed if len(placed) > 1 else [],
+        "points": points(scale, placed, (days[0], days[-1])) if len(rows) > 1 else [],
         "top": write(scale.top),
-        "began": known[0][0] if known else None,
-        "ended": known[-1][0] if known else None,
-        "latest": write(known[-1][1]) if known else "–",
+        "began": days[0] if days else None,
+        "ended": days[-1] if days else None,
+        "latest": write(rows[-1][1]) if rows else "–",
         "cells": cells,
     }
+
+
+def _percent(share: float) -> str:
+    return f"{number_format(100 * share, 1)} %"
 
 
 def _quality(tenant: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ PERSONAS: list[dict[str, Any]] = [
         "name_en": "Lin Xiaoyu",
         "name_zh": "林小雨",
         "language": "zh-hans",
-        "about_en": "A high-school graduate teaching herself to program. Learns in Chinese, and in English where she must.",
+        "about_en": "A high-school graduate teaching herself to program. Learns in Chinese, and in English if need be.",
         "about_zh": "刚高中毕业，正在自学编程，以中文学习为主，必要时也看英文资料。",
         "goals": "学会写程序，做一个属于自己的网站。",
         "goals_en": "Learn to program and build a website of my own.",

@@ -6,6 +6,7 @@ numbers stand beside it as HTML.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,10 @@ class Scale:
     top: float
 
     @classmethod
-    def of(cls, values: Iterable[float | None]) -> Scale:
-        """Fit the largest of some values, with a little room; 1 where there is none above 0."""
+    def of(cls, values: Iterable[float | None], most: float = math.inf) -> Scale:
+        """Fit the largest of some values, with a little room up to the most that is possible; 1 for none above 0."""
         largest = max((value for value in values if value is not None), default=0.0)
-        return cls(1.05 * largest if largest > 0 else 1.0)
+        return cls(min(1.05 * largest, most) if largest > 0 else 1.0)
 
     def __call__(self, value: float | None) -> float | None:
         """Place a value; None for none."""
@@ -71,18 +72,21 @@ class Point:
 
 
 def points(
-    scale: Scale, rows: Sequence[tuple[datetime, float, Sequence[float | None] | None, str, str]]
+    scale: Scale,
+    rows: Sequence[tuple[datetime, float, Sequence[float | None] | None, str, str]],
+    ends: tuple[datetime, datetime] | None = None,
 ) -> list[Point]:
     """Place values over time.
 
     Args:
         scale: Of the values.
         rows: (when, value, interval, kind, label) in any order.
+        ends: Of the axis of time, so that several plots share it; None: the first and the last of these rows.
     """
     if not rows:
         return []
-    first = min(when for when, *_ in rows)
-    span = (max(when for when, *_ in rows) - first).total_seconds()
+    first, last = ends or (min(when for when, *_ in rows), max(when for when, *_ in rows))
+    span = (last - first).total_seconds()
     placed = []
     for when, value, interval, kind, label in sorted(rows, key=lambda row: row[0]):
         share = (when - first).total_seconds() / span if span else 0.5

@@ -14,6 +14,7 @@ from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.base import LargeTablePaginator, ReadOnlyModelAdmin
+from llmrec_django.admin.notices import warn_on_front_page
 from llmrec_django.admin.report import report_context
 from llmrec_django.exceptions import LLMRecError
 from llmrec_django.models import EvaluationRecord, ModelVersion, ResourceNeighbours
@@ -54,6 +55,12 @@ class ModelVersionAdmin(ReadOnlyModelAdmin):
         "retired_at",
     )
     readonly_fields = ("reasons", "ndcg", "created_at")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        may = super().has_module_permission(request)
+        if may and self.has_view_permission(request):
+            warn_on_front_page(request, self.admin_site.name)
+        return may
 
     @admin.display(description="NDCG@10")
     def ndcg(self, obj: ModelVersion) -> str:

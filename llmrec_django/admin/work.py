@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import math
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.text import capfirst
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.charts import Scale, mark, points
@@ -16,15 +16,18 @@ from llmrec_django.admin.report import HEADLINE, over_time
 from llmrec_django.conf import conf, resolve_tenant
 from llmrec_django.models import Experiment, Interaction, ModelVersion, Resource
 from llmrec_django.models.learner import verb_label
-from llmrec_django.services.backlog import backlogs
+from llmrec_django.services.dashboard import CACHED_S, numbers
 from llmrec_django.services.reasons import sentences, source_label
-from llmrec_django.services.work_report import WorkReport, measures, report_work
+from llmrec_django.services.work_report import WorkReport, measures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
 
     from llmrec_django.engine.evaluation.arms import Rate
-    from llmrec_django.services.work_report import Part
+    from llmrec_django.services.backlog import Backlog
+    from llmrec_django.services.dashboard import Numbers
+    from llmrec_django.services.work_report import Part, Step
 
 DAYS = (7, 30, 90)
 BY = {"placement": _("placement"), "version": _("model version"), "arm": _("arm of an experiment")}
@@ -68,18 +71,17 @@ def work_context(asked: Any, *, with_quality: bool) -> dict[str, Any]:
     said = form.cleaned_data if form.is_valid() else {}
     days, by, measure = said.get("days") or 30, said.get("by") or "placement", said.get("measure") or "clicked"
     tenant = said.get("tenant") or (tenants[0] if len(tenants) == 1 else resolve_tenant())
-    until = timezone.now()
-    since = until - timedelta(days=days)
-    report = report_work(tenant, since, until, by=by, step="week" if days > 31 else "day")
+    found = numbers(tenant, days=days, by=by, after=_after(asked))
+    report = found.report
     parts = report.parts[:MOST_PARTS]
     names = _names(by, parts)
-    waiting = backlogs()
+    waiting = [waited.backlog for waited in found.waited]
     return {
         "form": form,
-        "since": since,
-        "until": until,
         "by": BY[by],
         "report": report,
+        "anew": _anew(asked, report.until),
+        "minutes": CACHED_S // 60,
         "todo": list(_todo(tenant, report, waiting)),
         "measures": _measures(report, parts, names),
         "parts": [(names[part.name], part) for part in parts],
@@ -87,9 +89,26 @@ def work_context(asked: Any, *, with_quality: bool) -> dict[str, Any]:
         "measured": capfirst(measure_label(measure)),
         "course": _course(report, measure),
         "backlogs": waiting,
+        **_courses(found),
         "with_quality": with_quality,
         **(_quality(tenant) if with_quality else {}),
     }
+
+
+def _after(asked: Any) -> float:
+    """Return the moment after which the numbers must have been counted, as `_anew` names it; 0 for any."""
+    try:
+        after = float(asked.get("after") or 0)
+    except ValueError:
+        return 0.0
+    return after if math.isfinite(after) else 0.0
+
+
+def _anew(asked: Any, counted: datetime) -> str:
+    """Return the query of this page with numbers that are newer than these."""
+    query = asked.copy()
+    query["after"] = f"{counted.timestamp():.6f}"
+    return str(query.urlencode())
 
 
 def _with_defaults(asked: Any, tenants: list[str]) -> dict[str, Any]:
@@ -155,8 +174,8 @@ def _rate_row(label: str, rate: Rate, scale: Scale, *, is_whole: bool = False) -
 
 def _course(report: WorkReport, measure: str) -> dict[str, Any]:
     """Place a rate of each day or week."""
-    rows = [(when, counted.rates[measure], counted) for when, counted in report.over_time]
-    scale = Scale.of([rate.high for _when, rate, _counted in rows])
+    rows = [(step.begins, step.counted.rates[measure], step.counted) for step in report.over_time if step.counted.shown]
+    scale = Scale.of([rate.high for _when, rate, _counted in rows], 1.0)
     placed = points(
         scale,
         [
@@ -167,13 +186,74 @@ def _course(report: WorkReport, measure: str) -> dict[str, Any]:
     )
     return {
         "points": placed if len(placed) > 1 else [],
-        "top": 100 * scale.top,
+        "top": _percent(scale.top),
         "began": rows[0][0] if rows else None,
         "ended": rows[-1][0] if rows else None,
         "rows": [
             {"when": when, "counted": counted, "percent": 100 * (rate.value or 0)} for when, rate, counted in rows
         ],
     }
+
+
+def _courses(found: Numbers) -> dict[str, Any]:
+    """Return small plots of how lists were spread and of what waited, all over the same days, and their numbers."""
+    steps = found.report.over_time
+
+    def of_steps(of: Callable[[Step], float | None]) -> list[tuple[datetime, float]]:
+        return [(step.begins, value) for step in steps if (value := of(step)) is not None]
+
+    series: list[tuple[str, list[tuple[datetime, float]], Callable[[float], str], float]] = [
+        (gettext("Coverage"), of_steps(lambda step: step.spread.coverage), _percent, 1.0),
+        (
+            pgettext("metric", "Gini"),
+            of_steps(lambda step: step.spread.gini),
+            lambda value: number_format(value, 3),
+            1.0,
+        ),
+        (
+            gettext("Novelty"),
+            of_steps(lambda step: step.spread.novelty),
+            lambda value: number_format(value, 2),
+            math.inf,
+        ),
+        (gettext("New resources"), of_steps(lambda step: step.spread.new_share), _percent, 1.0),
+        (gettext("New learners"), of_steps(lambda step: step.lists.new_share), _percent, 1.0),
+    ]
+    for waited in found.waited:
+        label = gettext("Embedding backlog") + (f" ({waited.backlog.space})" if len(found.waited) > 1 else "")
+        series.append((label, list(waited.over_time), lambda value: number_format(value, 0), math.inf))
+    days = sorted({when for _label, rows, *_rest in series for when, _value in rows})
+    plots = [_small(*one, days) for one in series]
+    return {
+        "plots": plots,
+        "days": [{"when": when, "cells": [plot["cells"].get(when, "–") for plot in plots]} for when in days],
+    }
+
+
+def _small(
+    label: str,
+    rows: Sequence[tuple[datetime, float]],
+    write: Callable[[float], str],
+    most: float,
+    days: Sequence[datetime],
+) -> dict[str, Any]:
+    """Place one number, `most` at most, over time; without points where there are fewer than two."""
+    scale = Scale.of([value for _when, value in rows], most)
+    cells = {when: write(value) for when, value in rows}
+    placed = [(when, value, None, "measured", cells[when]) for when, value in rows]
+    return {
+        "label": label,
+        "points": points(scale, placed, (days[0], days[-1])) if len(rows) > 1 else [],
+        "top": write(scale.top),
+        "began": days[0] if days else None,
+        "ended": days[-1] if days else None,
+        "latest": write(rows[-1][1]) if rows else "–",
+        "cells": cells,
+    }
+
+
+def _percent(share: float) -> str:
+    return f"{number_format(100 * share, 1)} %"
 
 
 def _quality(tenant: str) -> dict[str, Any]:
@@ -207,7 +287,7 @@ def _gate(version: ModelVersion) -> list[dict[str, Any]]:
     ]
 
 
-def _todo(tenant: str, report: WorkReport, waiting: list[Any]) -> Iterable[str]:
+def _todo(tenant: str, report: WorkReport, waiting: Sequence[Backlog]) -> Iterable[str]:
     """Yield what the site can do next, where something is missing."""
     if not conf.ENABLED:
         yield gettext('Recommendations are switched off: LLMREC["ENABLED"] is False.')

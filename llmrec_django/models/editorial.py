@@ -19,6 +19,7 @@ from llmrec_django.models.placement import Placement
 from llmrec_django.models.resource import Resource
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from typing import Any
 
 
@@ -145,6 +146,11 @@ class EditorialRule(LLMRecModel):
         if self.keyword:
             wanted &= Q(keywords__contains=[self.keyword])
         return wanted
+
+    def is_in_force(self, at: datetime) -> bool:
+        """Return whether it counts at a moment (aware)."""
+        begun = self.starts_at is None or self.starts_at <= at
+        return self.enabled and begun and (self.ends_at is None or at < self.ends_at)
 
     def reasons(self) -> dict[str, str]:
         """Return what learners are told, by language tag; "" for every other language."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
-from django.db.models import Q
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
 from llmrec_django import caching
@@ -83,15 +85,21 @@ class Rules:
         return sorted(((pk, score + spread * shifts.get(pk, 0.0)) for pk, score in rows), key=lambda row: -row[1])
 
     def _moved(self, ids: set[int]) -> list[tuple[EditorialRule, set[int]]]:
-        """Return each rule with the candidates it is about; one query for each that is about a set."""
-        found = []
-        for rule in self.moves:
-            if rule.resource_id:
-                found.append((rule, {rule.resource_id} & ids))
-            else:
-                about = Resource.objects.filter(rule.condition(), pk__in=ids)
-                found.append((rule, set(about.values_list("pk", flat=True))))
-        return found
+        """Return each rule with the candidates it is about; one query for all that are about sets."""
+        about = [{rule.resource_id} & ids if rule.resource_id else set() for rule in self.moves]
+        sets = [n for n, rule in enumerate(self.moves) if not rule.resource_id]
+        if sets:
+            conditions = {f"fits_{n}": self.moves[n].condition() for n in sets}
+            fitting = (
+                Resource.objects.filter(reduce(or_, conditions.values()), pk__in=ids)
+                .annotate(**{name: ExpressionWrapper(q, BooleanField()) for name, q in conditions.items()})
+                .values_list("pk", *conditions)
+            )
+            for pk, *fits in fitting:
+                for n, does in zip(sets, fits, strict=True):
+                    if does:
+                        about[n].add(pk)
+        return list(zip(self.moves, about, strict=True))
 
     def pinned(
         self, eligibility: Eligibility, k: int, best_of: Callable[[Q, int], Sequence[int]]
@@ -136,9 +144,7 @@ def rules_for(tenant: str, place: Placement) -> Rules:
     rules = [
         rule
         for rule in _rules_of(tenant)
-        if (rule.placement_id is None or rule.placement_id == place.pk)
-        and (rule.starts_at is None or rule.starts_at <= now)
-        and (rule.ends_at is None or now < rule.ends_at)
+        if rule.is_in_force(now) and (rule.placement_id is None or rule.placement_id == place.pk)
     ]
     if not rules:
         return Rules()

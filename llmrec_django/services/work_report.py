@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, router
+from django.db.models import Count
+from django.db.models.functions import Trunc
 from django.utils import timezone
 
 from llmrec_django.conf import conf
@@ -97,14 +99,27 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One day or week."""
+
+    begins: datetime
+    counted: Counted = field(default_factory=Counted)
+    lists: Lists = field(default_factory=Lists)
+    spread: Spread = field(default_factory=Spread)
+    """Over the resources there were by its end, of those that are published now."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkReport:
     """A span of time."""
 
+    since: datetime
+    until: datetime
     whole: Part
     parts: tuple[Part, ...]
     """Those with most items seen first."""
-    over_time: tuple[tuple[datetime, Counted], ...]
-    """First moment of each day or week, and what was seen in it; those without anything are left out."""
+    over_time: tuple[Step, ...]
+    """Days or weeks in which something was seen or a list was made, the first one first."""
     catalogue: int
     """Resources that are published now."""
 
@@ -120,18 +135,29 @@ def report_work(
         by: A key of `PARTS`.
         step: "day" or "week", in the active time zone.
     """
-    whole, parts, over_time = _seen(tenant, since, until, PARTS[by], step)
-    lists = _lists(tenant, since, until, PARTS[by])
-    catalogue = Resource.objects.in_tenant(tenant).available(until).count()
-    spread = _spread(tenant, since, until, PARTS[by], catalogue)
-    names = sorted({*parts, *lists[1]}, key=lambda name: (-parts.get(name, Counted()).shown, name or ""))
+    whole, parts, seen = _seen(tenant, since, until, PARTS[by], step)
+    lists, lists_of, lists_in = _lists(tenant, since, until, PARTS[by], step)
+    grown = _grown(tenant, until, step)
+    catalogue = sum(grown.values())
+    spread, spread_of, spread_in = _spread(tenant, since, until, PARTS[by], step, grown)
+    names = sorted({*parts, *lists_of}, key=lambda name: (-parts.get(name, Counted()).shown, name or ""))
     return WorkReport(
-        whole=Part(None, whole, lists[0], spread[0]),
+        since=since,
+        until=until,
+        whole=Part(None, whole, lists, spread),
         parts=tuple(
-            Part(name, parts.get(name, Counted()), lists[1].get(name, Lists()), spread[1].get(name, Spread()))
+            Part(name, parts.get(name, Counted()), lists_of.get(name, Lists()), spread_of.get(name, Spread()))
             for name in names
         ),
-        over_time=over_time,
+        over_time=tuple(
+            Step(
+                begins=datetime.fromisoformat(day).replace(tzinfo=timezone.get_current_timezone()),
+                counted=seen.get(day, _nothing()),
+                lists=lists_in.get(day, Lists()),
+                spread=spread_in.get(day, Spread()),
+            )
+            for day in sorted({*seen, *lists_in})
+        ),
         catalogue=catalogue,
     )
 
@@ -156,7 +182,7 @@ def _hits() -> tuple[list[str], list[str]]:
 
 def _seen(
     tenant: str, since: datetime, until: datetime, part: str, step: str
-) -> tuple[Counted, dict[str | None, Counted], tuple[tuple[datetime, Counted], ...]]:
+) -> tuple[Counted, dict[str | None, Counted], dict[str, Counted]]:
     names = measures()
     conditions, hit_params = _hits()
     hits = [f"h{n}" for n in range(len(names))]
@@ -176,33 +202,33 @@ def _seen(
         )
 
     sql = (
-        f"WITH seen AS MATERIALIZED (SELECT {part} AS part, "
-        "to_char(date_trunc(%s, item.shown_at AT TIME ZONE %s), 'YYYY-MM-DD') AS step, list.learner_id, "
+        f"WITH seen AS MATERIALIZED (SELECT {part} AS part, {_day('item.shown_at')} AS step, list.learner_id, "
         f"CASE WHEN list.learner_id IS NULL THEN list.id END AS alone, count(*) AS n, {counts} "
         f"FROM {ITEMS} item JOIN {LISTS} list ON list.id = item.list_id "
         "WHERE item.shown_at >= %s AND item.shown_at < %s AND list.tenant = %s AND NOT list.is_shadow "
         "GROUP BY 1, 2, 3, 4) "
         f"{grouped('whole', 'NULL')} UNION ALL {grouped('part', 'part')} UNION ALL {grouped('step', 'step')}"
     )
-    zone = timezone.get_current_timezone()
-    params = [step, timezone.get_current_timezone_name(), *hit_params, since, until, tenant]
-    whole, parts, steps = _counted(names, (0, 0, 0)), {}, []
-    for kind, name, *values in _rows(sql, params):
+    whole, parts, steps = _nothing(), {}, {}
+    for kind, name, *values in _rows(sql, [*_day_params(step), *hit_params, since, until, tenant]):
         counted = _counted(names, values)
         if kind == "whole":
             whole = counted
         elif kind == "part":
             parts[name or None] = counted
         else:
-            moment = datetime.fromisoformat(name).replace(tzinfo=zone)
-            steps.append((moment, counted))
-    return whole, parts, tuple(sorted(steps, key=lambda row: row[0]))
+            steps[name] = counted
+    return whole, parts, steps
+
+
+def _nothing() -> Counted:
+    return Counted(rates={name: Rate(None) for name in measures()})
 
 
 def _counted(names: Sequence[str], values: Sequence[Any]) -> Counted:
     learners, shown, squared, *rest = values
     if not shown:
-        return Counted(rates={name: Rate(None) for name in names})
+        return _nothing()
     rates = {
         name: rate_of(Sums(learners, hits, shown, hits_squared, by_chances, squared))
         for name, hits, hits_squared, by_chances in zip(names, rest[::3], rest[1::3], rest[2::3], strict=True)
@@ -210,58 +236,73 @@ def _counted(names: Sequence[str], values: Sequence[Any]) -> Counted:
     return Counted(learners, int(shown), rates)
 
 
-def _lists(tenant: str, since: datetime, until: datetime, part: str) -> tuple[Lists, dict[str | None, Lists]]:
+def _lists(
+    tenant: str, since: datetime, until: datetime, part: str, step: str
+) -> tuple[Lists, dict[str | None, Lists], dict[str, Lists]]:
     sql = (
-        f"WITH made AS MATERIALIZED (SELECT {part} AS part, list.learner_id, list.fallback, list.created_at "
+        f"WITH made AS MATERIALIZED (SELECT {part} AS part, {_day('list.created_at')} AS step, "
+        "list.learner_id, list.fallback, list.created_at "
         f"FROM {LISTS} list WHERE list.tenant = %s AND list.created_at >= %s AND list.created_at < %s "
         "AND NOT list.is_shadow), "
         "began AS (SELECT learner_id, (SELECT min(i.occurred_at) "
         f"FROM {INTERACTIONS} i WHERE i.learner_id = who.learner_id) AS at "
         "FROM (SELECT DISTINCT learner_id FROM made WHERE learner_id IS NOT NULL) who) "
-        "SELECT GROUPING(part), part, count(*), count(DISTINCT made.learner_id), "
+        "SELECT GROUPING(part, step), part, step, count(*), count(DISTINCT made.learner_id), "
         "count(*) FILTER (WHERE fallback <> ''), count(made.learner_id), "
         "count(made.learner_id) FILTER (WHERE began.at IS NULL OR began.at >= made.created_at) "
-        "FROM made LEFT JOIN began USING (learner_id) GROUP BY GROUPING SETS ((), (part))"
+        "FROM made LEFT JOIN began USING (learner_id) GROUP BY GROUPING SETS ((), (part), (step))"
     )
-    whole, parts = Lists(), {}
-    for is_whole, name, *counts in _rows(sql, [tenant, since, until]):
-        if is_whole:
+    whole, parts, steps = Lists(), {}, {}
+    for left_out, name, day, *counts in _rows(sql, [*_day_params(step), tenant, since, until]):
+        if left_out == 0b11:
             whole = Lists(*counts)
-        else:
+        elif left_out == 0b01:
             parts[name or None] = Lists(*counts)
-    return whole, parts
+        else:
+            steps[day] = Lists(*counts)
+    return whole, parts, steps
+
+
+def _grown(tenant: str, until: datetime, step: str) -> dict[str, int]:
+    """Return on which day or week how many of the resources that are published now were added, the first one first."""
+    added = Resource.objects.in_tenant(tenant).available(until)
+    days = added.annotate(day=Trunc("created_at", step)).values_list("day").annotate(n=Count("pk")).order_by("day")
+    return {f"{day:%Y-%m-%d}": n for day, n in days}
 
 
 def _spread(
-    tenant: str, since: datetime, until: datetime, part: str, catalogue: int
-) -> tuple[Spread, dict[str | None, Spread]]:
+    tenant: str, since: datetime, until: datetime, part: str, step: str, grown: Mapping[str, int]
+) -> tuple[Spread, dict[str | None, Spread], dict[str, Spread]]:
     sql = (
-        f"WITH by_part AS MATERIALIZED (SELECT {part} AS part, item.resource_id, count(*) AS n, "
+        f"WITH counted AS MATERIALIZED (SELECT {part} AS part, {_day('item.shown_at')} AS step, "
+        "item.resource_id, count(*) AS n, "
         "count(*) FILTER (WHERE item.shown_at < r.created_at + %s * interval '1 day') AS new "
         f"FROM {ITEMS} item JOIN {LISTS} list ON list.id = item.list_id JOIN {RESOURCES} r ON r.id = item.resource_id "
         "WHERE item.shown_at >= %s AND item.shown_at < %s AND list.tenant = %s AND NOT list.is_shadow "
-        "GROUP BY 1, 2), "
-        "seen AS (SELECT false AS is_whole, part, resource_id, n, new FROM by_part UNION ALL "
-        "SELECT true, NULL, resource_id, sum(n), sum(new) FROM by_part GROUP BY resource_id), "
+        "GROUP BY 1, 2, 3), "
+        "seen AS (SELECT GROUPING(part, step) AS left_out, part, step, resource_id, sum(n) AS n, sum(new) AS new "
+        "FROM counted GROUP BY GROUPING SETS ((resource_id), (part, resource_id), (step, resource_id))), "
         f"latest AS MATERIALIZED (SELECT resource_id, learner_id FROM {INTERACTIONS} WHERE tenant = %s "
         f"AND resource_id IS NOT NULL ORDER BY occurred_at DESC LIMIT {SAMPLE}), "
         "met AS (SELECT resource_id, count(DISTINCT learner_id) AS n FROM latest GROUP BY resource_id), "
         "learners AS (SELECT count(DISTINCT learner_id) AS n FROM latest), "
-        "ordered AS (SELECT seen.*, row_number() OVER (PARTITION BY is_whole, part ORDER BY seen.n) AS place, "
+        "ordered AS (SELECT seen.*, row_number() OVER (PARTITION BY left_out, part, step ORDER BY seen.n) AS place, "
         "ln((coalesce(met.n, 0) + 1)::float8 / (learners.n + 1)) / ln(2::float8) AS bits "
         "FROM seen CROSS JOIN learners LEFT JOIN met ON met.resource_id = seen.resource_id) "
-        "SELECT is_whole, part, count(*), sum(n), sum(n * place), sum(new), -sum(n * bits) "
-        "FROM ordered GROUP BY is_whole, part"
+        "SELECT left_out, part, step, count(*), sum(n), sum(n * place), sum(new), -sum(n * bits) "
+        "FROM ordered GROUP BY left_out, part, step"
     )
-    whole, parts = Spread(), {}
-    params = [float(conf.NEW_DAYS), since, until, tenant, tenant]
-    for is_whole, name, *values in _rows(sql, params):
-        found = _spread_of([float(value) for value in values], catalogue)
-        if is_whole:
-            whole = found
+    whole, parts, steps = Spread(), {}, {}
+    params = [*_day_params(step), float(conf.NEW_DAYS), since, until, tenant, tenant]
+    for left_out, name, day, *values in _rows(sql, params):
+        sums = [float(value) for value in values]
+        if left_out == 0b11:
+            whole = _spread_of(sums, sum(grown.values()))
+        elif left_out == 0b01:
+            parts[name or None] = _spread_of(sums, sum(grown.values()))
         else:
-            parts[name or None] = found
-    return whole, parts
+            steps[day] = _spread_of(sums, sum(n for added, n in grown.items() if added <= day))
+    return whole, parts, steps
 
 
 def _spread_of(sums: Sequence[float], catalogue: int) -> Spread:
@@ -270,6 +311,15 @@ def _spread_of(sums: Sequence[float], catalogue: int) -> Spread:
     n = max(float(catalogue), resources)
     gini = (2 * (by_place + (n - resources) * shown) - (n + 1) * shown) / (n * shown)
     return Spread(int(resources), resources / n, gini, bits / shown, new / shown)
+
+
+def _day(column: str) -> str:
+    """Return SQL of the day or week of a moment as text; it takes `_day_params`."""
+    return f"to_char(date_trunc(%s, {column} AT TIME ZONE %s), 'YYYY-MM-DD')"
+
+
+def _day_params(step: str) -> list[str]:
+    return [step, timezone.get_current_timezone_name()]
 
 
 def _rows(sql: str, params: Sequence[Any]) -> Iterator[tuple[Any, ...]]:

@@ -69,6 +69,37 @@ def test_it_costs_one_query_for_any_number_of_versions(boss, fallen, django_asse
     assert sum("evaluationrecord" in query["sql"] for query in one) == 1
 
 
-def test_other_pages_of_the_admin_stay_as_they_are(boss, fallen):
-    assert WARNING not in boss.get(reverse("admin:index")).content.decode()
+class TestFrontPage:
+    def test_it_stands_there_once_at_every_visit(self, boss, fallen):
+        for _visit in range(2):
+            html = boss.get(reverse("admin:index")).content.decode()
+            assert html.count(WARNING) == 1
+            assert reverse("admin:llmrec_django_modelversion_report", args=[fallen.pk]) in html
+        assert boss.get(reverse("admin:app_list", args=["llmrec_django"])).content.decode().count(WARNING) == 1
+
+    def test_it_costs_one_query(self, boss, db, django_assert_num_queries):
+        address = reverse("admin:index")
+        boss.get(address)
+        with CaptureQueriesContext(connection) as without:
+            boss.get(address)
+        make_record(make_version(), has_fallen=True)
+        with django_assert_num_queries(len(without)):
+            assert WARNING in boss.get(address).content.decode()
+        assert sum("evaluationrecord" in query["sql"] for query in without) == 1
+
+    def test_it_is_in_the_readers_language(self, boss, fallen):
+        html = boss.get(reverse("admin:index"), headers={"accept-language": "zh-hans"}).content.decode()
+        assert "推荐质量下降。" in html
+
+    def test_it_is_for_those_who_may_see_versions(self, staff_with, fallen):
+        assert WARNING not in staff_with("view_resource").get(reverse("admin:index")).content.decode()
+
+    def test_it_waits_in_no_message_for_another_page(self, boss, fallen):
+        boss.get(reverse("admin:index"))
+        address = reverse("admin:auth_group_changelist")
+        assert WARNING not in boss.get(address).content.decode()
+
+
+def test_pages_of_other_apps_stay_as_they_are(boss, fallen):
+    assert WARNING not in boss.get(reverse("admin:app_list", args=["auth"])).content.decode()
     assert not Resource.objects.exists()

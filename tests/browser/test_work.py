@@ -19,6 +19,7 @@ from llmrec_django.models import (
     RecommendationItem,
     RecommendationList,
     Resource,
+    ResourceVector,
     VectorSpace,
 )
 from llmrec_django.services.reasons import Reason, explain
@@ -41,7 +42,8 @@ def busy_site(db) -> None:
     """Three placements, two versions, and what learners did for three weeks."""
     cache.clear()
     now = timezone.now()
-    VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=3, status="active")
+    space = VectorSpace.objects.create(encoder="default", encoder_id="t", recipe="1", dimension=3, status="active")
+    VectorSpace.objects.update(created_at=now - timedelta(days=400))
     for number, status in enumerate(("retired", "rejected", "active")):
         version = ModelVersion(
             status=status,
@@ -57,6 +59,16 @@ def busy_site(db) -> None:
         )
         EvaluationRecord.objects.filter(pk=record.pk).update(created_at=now - timedelta(days=15 - 7 * week))
     resources = [Resource.objects.create(key=f"r{n}", title=f"R{n}") for n in range(30)]
+    for n, resource in enumerate(resources):  # the last six were added one by one
+        added = now - timedelta(days=400 if n < 24 else 3 * (30 - n))
+        Resource.objects.filter(pk=resource.pk).update(created_at=added, updated_at=added)
+    ResourceVector.objects.bulk_create(
+        ResourceVector(
+            resource=resource, space=space, vector=[1, 0, 0], content_hash=resource.content_hash, text_hash="t"
+        )
+        for resource in Resource.objects.order_by("pk")[:28]
+    )
+    ResourceVector.objects.update(embedded_at=now - timedelta(days=8))
     learners = [LearnerProfile.objects.create(visitor_key=f"v{n}") for n in range(40)]
     Interaction.objects.create(
         learner=learners[0], resource=resources[0], verb="viewed", occurred_at=now - timedelta(days=50), event_id="e"
@@ -98,7 +110,18 @@ def test_the_page_is_seen_whole_and_its_marks_stand_where_the_numbers_say(page: 
     keep_screenshot(page, "work")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.locator(".messagelist .warning").is_visible(), "what serves has fallen"
-    assert page.locator(".timeline").count() == 2
+    assert page.locator(".timeline:not(.small)").count() == 2
+    plots = page.locator(".timeline.small")
+    assert plots.count() == 6
+    for n in range(6):
+        box = plots.nth(n).locator("svg").bounding_box()
+        assert box["width"] > 150, "wide enough to read, on a phone too"
+        assert box["height"] > 80
+        assert plots.nth(n).locator("line.dot").count() >= 21
+    assert page.locator(".timeline.small figcaption").evaluate_all(OVERLAPS) == []
+    waited = plots.nth(5).locator("line.dot").evaluate_all("dots => dots.map((dot) => Number(dot.getAttribute('y1')))")
+    assert waited[0] < 100, "the higher, the more wait"
+    assert waited[-1] > min(waited), "most of them were embedded since"
     assert page.locator(".timeline svg").first.bounding_box()["height"] > 150
     assert page.locator(".timeline svg").first.locator("line.dot").count() >= 21
     clicked = page.locator("section", has=page.locator("table.plot")).first.locator("tbody tr")
@@ -110,6 +133,10 @@ def test_the_page_is_seen_whole_and_its_marks_stand_where_the_numbers_say(page: 
     for end, share in zip(ends, shares, strict=True):
         assert end / ends[0] == pytest.approx(share / shares[0], abs=0.03)
     assert page.locator("table.plot tr").evaluate_all(OVERLAPS) == []
+    page.locator("section", has=plots).locator("summary").click()
+    assert page.locator("section", has=plots).locator("tbody tr").count() >= 30
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "the table scrolls in itself"
+    keep_screenshot(page, "work-numbers")
     assert page.locator("dl.card").count() == 4
     for selector, name, least in (
         (".llmrec-report .number", "color", 4.5),

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser import conftest as browsers
 from tests.campus.running import ROOT, Campus, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from playwright.sync_api import Browser
+
 pytestmark = [pytest.mark.model, pytest.mark.worker]
+
+one_thread, browser = browsers.one_thread, browsers.browser
 
 HAN = re.compile("[\u3400-\u9fff]")
 TOPICS = {
@@ -27,21 +32,25 @@ TOPICS = {
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("campus")
-    campus = Campus(folder, encoder="e5", learners=60)
+def campus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campus]:
+    campus = Campus(tmp_path_factory.mktemp("campus"), encoder="e5", learners=60)
     try:
         campus.address()
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.campus.asking"],
-            cwd=ROOT,
-            env={**environment(folder, "e5"), "DJANGO_SETTINGS_MODULE": "example_project.settings"},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        yield json.loads(done.stdout)
+        yield campus
     finally:
         campus.stop()
+
+
+@pytest.fixture(scope="module")
+def said(campus: Campus) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.campus.asking"],
+        cwd=ROOT,
+        env={**environment(campus.folder, "e5"), "DJANGO_SETTINGS_MODULE": "example_project.settings"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def keys(items: list[dict[str, Any]]) -> list[str]:
@@ -96,3 +105,37 @@ def test_turning_down_and_clicking_change_the_next_list(said: dict[str, Any]) ->
     assert said["clicked"] not in clicked
     assert before != clicked
     assert said["turned_down"] not in clicked
+
+
+@pytest.mark.browser
+def test_in_a_browser_turning_down_and_clicking_change_the_next_list(
+    campus: Campus,
+    said: dict[str, Any],  # which wants the histories as they were
+    browser: Browser,
+) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, locale="en-GB")
+    page = context.new_page()
+
+    def shown() -> list[str]:
+        page.goto(campus.address())
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        return page.locator(".llmrec-recommend .card h3").all_inner_texts()
+
+    page.goto(f"{campus.address()}people/")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Be Lin Xiaoyu").click()
+    before = shown()
+    item = page.locator(".llmrec-recommend li").first
+    item.locator("summary").click()
+    item.get_by_role("button", name="不感兴趣").click()
+    item.get_by_text("不会再向您展示这项内容。").wait_for()
+    after_dismissing = shown()
+    assert before[0] not in after_dismissing
+    assert len(after_dismissing) == len(before) == 6
+    with page.expect_navigation():
+        page.locator(".llmrec-recommend li h3 a").nth(1).click()
+    after_clicking = shown()
+    assert after_dismissing[1] not in after_clicking
+    assert before[0] not in after_clicking
+    assert len(after_clicking) == 6
+    context.close()

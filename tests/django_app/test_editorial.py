@@ -177,6 +177,14 @@ class TestMoves:
         rule("bury", kind="book", strength=2)
         assert shown(learner)[:3] == ["law-2", "law-4", "law-6"]
 
+    def test_rules_about_several_sets_move_each_its_own(self, catalogue, learner, place):
+        rule("bury", kind="book", strength=2)
+        rule("boost", keyword="exams", strength=2)
+        result = recommend(learner, placement="home")
+        assert [item.resource.key for item in result][:3] == ["law-18", "law-2", "law-4"]
+        assert [item.evidence.rule for item in result][:3] == ["boosted", "", ""]
+        assert "law-1" not in shown(learner), "a book"
+
     def test_strength_says_how_far(self, catalogue, learner, place):
         wish = rule("boost", resource=catalogue["law-7"], strength=0)
         plain = shown(learner)

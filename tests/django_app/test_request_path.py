@@ -4,10 +4,14 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from llmrec_django import api
 from llmrec_django.models import (
+    EditorialRule,
     Interaction,
     LearnerProfile,
     Placement,
@@ -28,6 +32,8 @@ TRAINED = 9
 CONTENT = 10
 NEWCOMER = 9
 UNKNOWN = 4
+MOVED_SETS = 1
+PINNED = 2
 IN_A_TRANSACTION = 2
 """BEGIN and COMMIT of the one that the candidate queries are in."""
 
@@ -163,3 +169,51 @@ class TestUntrained:
             with django_assert_num_queries(UNKNOWN + IN_A_TRANSACTION):
                 assert {item.source for item in api.recommend(None, k=k)} == {"popular"}
         assert RecommendationItem.objects.exists()
+
+
+class TestEditorialRules:
+    @pytest.fixture(autouse=True)
+    def _no_rules_cached(self):
+        cache.clear()
+        yield
+        cache.clear()
+
+    @pytest.fixture
+    def who(self, version, resources):
+        Placement.objects.create(name="home")
+        who = learner(resources, 12)
+        api.recommend(who, placement="home")
+        return who
+
+    def cost(self, who):
+        api.recommend(who, placement="home")
+        with CaptureQueriesContext(connection) as queries:
+            result = api.recommend(who, placement="home", k=10)
+        assert len(result) == 10
+        return len(queries)
+
+    def test_rules_that_move_sets_take_one_for_all_of_them(self, who):
+        plain = self.cost(who)
+        for n in range(6):
+            EditorialRule.objects.create(
+                name=f"wish {n}", effect=("boost", "bury")[n % 2], kind="course", keyword="" if n < 3 else f"k{n}"
+            )
+        assert self.cost(who) == plain + MOVED_SETS
+
+    def test_rules_about_one_resource_take_none(self, who, resources):
+        plain = self.cost(who)
+        for n in range(5):
+            EditorialRule.objects.create(name=f"wish {n}", effect="bury", resource=resources[n])
+        EditorialRule.objects.create(name="not this", effect="exclude", keyword="secret")
+        assert self.cost(who) == plain
+
+    def test_named_resources_that_are_pinned_take_one_look_at_what_may_be_seen(self, who, resources):
+        plain = self.cost(who)
+        for n in range(5):
+            EditorialRule.objects.create(name=f"wish {n}", effect="pin", resource=resources[60 + n])
+        assert self.cost(who) == plain + PINNED + IN_A_TRANSACTION
+
+    def test_a_set_that_is_pinned_takes_a_list_of_its_own(self, who):
+        plain = self.cost(who)
+        EditorialRule.objects.create(name="wish", effect="pin", kind="course")
+        assert self.cost(who) == plain + PINNED + IN_A_TRANSACTION

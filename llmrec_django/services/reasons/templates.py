@@ -290,7 +290,7 @@ POINTS: dict[str, tuple[Any, ...]] = {
         lambda e, _: gettext("Fits your goals: %(topics)s.") % _topics(e.goal_words),
     ),
     "goal": (
-        lambda e, _: gettext("It is near what you want to learn."),
+        lambda e, _: gettext("Close to what you want to learn."),
         lambda e, _: gettext("Chosen by your goals and interests."),
     ),
     "words": (lambda e, _: gettext("It holds words of your goals and interests."),),
@@ -300,7 +300,7 @@ POINTS: dict[str, tuple[Any, ...]] = {
     "new_today": (lambda e, _: gettext("New here: added today."),),
     "newest": (lambda e, _: gettext("Among the newest here."),),
     "together": (
-        lambda e, _: gettext("Near what you did here, taken together."),
+        lambda e, _: gettext("Close to all you did here, taken together."),
         lambda e, _: gettext("It fits all you did here, rather than one thing."),
     ),
     "rule": (lambda e, _: _by_editors(e),),

@@ -30,8 +30,8 @@ def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
 
     def complain(failed: Request) -> None:
         # A beacon that is sent while its page goes away is given up by the page, not by the browser, which delivers it.
-        # The icon of a page ("other") is fetched after everything else, and given up when the next page is opened. So are
-        # the suggestions of a field ("xhr") when what was typed is chosen or sent.
+        # The icon of a page ("other") is fetched after everything else, and given up when the next page is opened.
+        # So are the suggestions of a field ("xhr") when what was typed is chosen or sent.
         if not (failed.resource_type in ("ping", "other", "xhr") and failed.failure == "net::ERR_ABORTED"):
             complaints.append(f"{failed.resource_type} {failed.url} {failed.failure}")
 

@@ -42,7 +42,8 @@ def run(name: str, python: Path, command: list[str]) -> bool:
     done = subprocess.run(
         [str(python.parent / command[0]), *command[1:]],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # Each process of the tests has a core of its own: threads of theirs would wait for each other's.
+        env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT)},
         stdout=None if show else subprocess.PIPE,
         stderr=None if show else subprocess.STDOUT,
         text=True,

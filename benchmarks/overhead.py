@@ -1,6 +1,6 @@
 """What reasons cost: `api.recommend` with evidence, template reasons and list logging, against the same without.
 
-    DJANGO_SETTINGS_MODULE=… python -m benchmarks.overhead [--tenant default] [--requests 300] [-k 10]
+    DJANGO_SETTINGS_MODULE=… python -m benchmarks.overhead [--tenant default] [--requests 300] [--warm 200] [-k 10]
 
 Runs on the site's own database, with whatever serves there. Learners drawn at random ask in turns for a list each way,
 in random order. Printed are the medians and, where the database is a process of this machine, the processor time of
@@ -21,24 +21,24 @@ WAYS: dict[str, dict[str, Any]] = {
     "logged": {"EXPLAIN": False, "STORE_LISTS": "learners"},
     "logged, with reasons": {"EXPLAIN": True, "STORE_LISTS": "learners"},
 }
-WARM = 200
-"""Learners who ask before the clock starts: what others chose is remembered for an hour."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tenant", default="default")
     parser.add_argument("--requests", type=int, default=300)
+    # Learners who ask before the clock starts: what others chose is remembered for an hour.
+    parser.add_argument("--warm", type=int, default=200)
     parser.add_argument("-k", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     import django
 
     django.setup()
-    measure(options.tenant, options.requests, options.k, options.seed)
+    measure(options.tenant, options.requests, options.warm, options.k, options.seed)
 
 
-def measure(tenant: str, n_requests: int, k: int, seed: int) -> None:
+def measure(tenant: str, n_requests: int, n_warm: int, k: int, seed: int) -> None:
     from django.db import connection
 
     from llmrec_django import api
@@ -47,7 +47,7 @@ def measure(tenant: str, n_requests: int, k: int, seed: int) -> None:
 
     rng = np.random.default_rng(seed)
     known = LearnerProfile.objects.filter(tenant=tenant, personalise=True)
-    ids = rng.permutation(np.array(known.values_list("pk", flat=True)))[: n_requests + WARM]
+    ids = rng.permutation(np.array(known.values_list("pk", flat=True)))[: n_requests + n_warm]
     statements: list[str] = []
 
     def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -68,7 +68,7 @@ def measure(tenant: str, n_requests: int, k: int, seed: int) -> None:
                 result = api.recommend(learner, k=k)
                 assert len([str(item.reason) for item in result]) == len(result)
                 ended, had_worked = time.perf_counter(), _worked(connection)
-            if number >= WARM:
+            if number >= n_warm:
                 walls[name].append(1000 * (ended - began))
                 busy[name].append(1000 * (had_worked - worked))
                 counts[name].add(len(statements))

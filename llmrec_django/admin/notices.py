@@ -6,18 +6,23 @@ seen, and shows the messages of the request like any other page of the admin.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.db import DatabaseError, router, transaction
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext
 
+from llmrec_django.models import EvaluationRecord
 from llmrec_django.services.quality import fallen_records
 from llmrec_django.services.training import outcome_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+
+logger = logging.getLogger(__name__)
 
 _WARNED = "_llmrec_warned"
 
@@ -35,7 +40,14 @@ def warn_on_front_page(request: HttpRequest, site_name: str) -> None:
     if getattr(request, _WARNED, False):
         return
     setattr(request, _WARNED, True)
-    for record in fallen_records():
+    try:
+        # In a step of its own: the host's transaction goes on where the tables are not there yet.
+        with transaction.atomic(using=router.db_for_read(EvaluationRecord)):
+            records = list(fallen_records())
+    except DatabaseError:
+        logger.warning("the admin's front page goes without our warning", exc_info=True)
+        return
+    for record in records:
         text = format_html(
             '{} {} <a href="{}">{}</a>',
             gettext("Recommendations have become worse."),

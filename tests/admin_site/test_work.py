@@ -87,6 +87,18 @@ def site(db):
     return Site()
 
 
+def claim(resource, space, state):
+    """Let a resource be claimed for embedding, with its text as it is."""
+    EmbeddingClaim.objects.create(
+        resource=resource,
+        space=space,
+        state=state,
+        content_hash=resource.content_hash,
+        token="t",
+        lease_until=timezone.now(),
+    )
+
+
 class TestRates:
     def test_clicks_and_conversions_are_counted_by_items_seen(self, site):
         site.list(0, [0, 1, 2], clicked=[0])
@@ -300,14 +312,7 @@ class TestBacklogOverTime:
         for state in ("failed", "empty"):
             resource = make_resource(state)
             self.at(resource, noon, added=1)
-            EmbeddingClaim.objects.create(
-                resource=resource,
-                space=space,
-                state=state,
-                content_hash=resource.content_hash,
-                token="t",
-                lease_until=noon,
-            )
+            claim(resource, space, state)
         assert self.waiting(space, noon) == [0, 0, 0, 0, 0, 1, 1]
         assert backlogs("default")[0].failed == 1
 
@@ -413,14 +418,7 @@ class TestBacklog:
         make_resource("waits")
         failed, empty, changed = make_resource("failed"), make_resource("empty"), make_resource("changed")
         for resource, state in ((failed, "failed"), (empty, "empty")):
-            EmbeddingClaim.objects.create(
-                resource=resource,
-                space=space,
-                state=state,
-                content_hash=resource.content_hash,
-                token="t",
-                lease_until=timezone.now(),
-            )
+            claim(resource, space, state)
         embed(changed, [0, 1, 0])
         Resource.objects.filter(pk=changed.pk).update(title="Another title")
         [found] = backlogs()

@@ -19,7 +19,6 @@ from llmrec_django.models.learner import verb_label
 from llmrec_django.services.dashboard import CACHED_S, numbers
 from llmrec_django.services.reasons import sentences, source_label
 from llmrec_django.services.work_report import WorkReport, measures
-from llmrec_django.templatetags.llmrec_admin import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -187,7 +186,7 @@ def _course(report: WorkReport, measure: str) -> dict[str, Any]:
     )
     return {
         "points": placed if len(placed) > 1 else [],
-        "top": percent(scale.top),
+        "top": _percent(scale.top),
         "began": rows[0][0] if rows else None,
         "ended": rows[-1][0] if rows else None,
         "rows": [
@@ -204,7 +203,7 @@ def _courses(found: Numbers) -> dict[str, Any]:
         return [(step.begins, value) for step in steps if (value := of(step)) is not None]
 
     series: list[tuple[str, list[tuple[datetime, float]], Callable[[float], str], float]] = [
-        (gettext("Coverage"), of_steps(lambda step: step.spread.coverage), percent, 1.0),
+        (gettext("Coverage"), of_steps(lambda step: step.spread.coverage), _percent, 1.0),
         (
             pgettext("metric", "Gini"),
             of_steps(lambda step: step.spread.gini),
@@ -217,8 +216,8 @@ def _courses(found: Numbers) -> dict[str, Any]:
             lambda value: number_format(value, 2),
             math.inf,
         ),
-        (gettext("New resources"), of_steps(lambda step: step.spread.new_share), percent, 1.0),
-        (gettext("New learners"), of_steps(lambda step: step.lists.new_share), percent, 1.0),
+        (gettext("New resources"), of_steps(lambda step: step.spread.new_share), _percent, 1.0),
+        (gettext("New learners"), of_steps(lambda step: step.lists.new_share), _percent, 1.0),
     ]
     for waited in found.waited:
         label = gettext("Embedding backlog") + (f" ({waited.backlog.space})" if len(found.waited) > 1 else "")
@@ -251,6 +250,10 @@ def _small(
         "latest": write(rows[-1][1]) if rows else "–",
         "cells": cells,
     }
+
+
+def _percent(share: float) -> str:
+    return f"{number_format(100 * share, 1)} %"
 
 
 def _quality(tenant: str) -> dict[str, Any]:

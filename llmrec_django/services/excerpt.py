@@ -16,6 +16,7 @@ from llmrec_django.services.training.dataset import rows_in
 from llmrec_django.services.training.relevance import RelevanceSource
 from llmrec_django.services.training.sources import (
     ContentSource,
+    FactorSource,
     HistorySource,
     NeighbourSource,
     PopularitySource,
@@ -304,21 +305,17 @@ class States:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Costly:
-    """A `HistorySource`: it cannot be cut down, and each variant costs as much as a list."""
+    """A `HistorySource` or `FactorSource`: each variant costs as much as asking it for a list."""
 
-    source: HistorySource
+    source: HistorySource | FactorSource
     met: NDArray[np.int64]
     kept: NDArray[np.int64]
 
     def score_variants(self, variants: Variants) -> Float32Matrix:
         n = self.source.model.n_resources
-        trained = int(np.searchsorted(self.kept, n))
         history = self.met[variants.choices]
         histories = [history[row & (history < n)].astype(np.int32) for row in variants.kept(variants.choices)]
-        scores = np.full((len(histories), len(self.kept)), np.nan, dtype=np.float32)
-        scores[:, :trained] = self.source.model.score(histories)[:, self.kept[:trained]]
-        scores[:, :trained][:, ~np.asarray(self.source.known)[self.kept[:trained]]] = np.nan
-        return scores
+        return self.source.score_histories(histories, self.kept)
 
 
 def _lenders(source: BorrowedSource, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -412,7 +409,8 @@ def _(source: RelevanceSource, kept: _Kept) -> States:
 
 
 @_cut.register(HistorySource)
-def _(source: HistorySource, kept: _Kept) -> Costly:
+@_cut.register(FactorSource)
+def _(source: HistorySource | FactorSource, kept: _Kept) -> Costly:
     return Costly(source, kept.met, kept.rows)
 
 

@@ -22,7 +22,15 @@ from llmrec_django.services.training.dataset import rows_in
 from llmrec_django.services.training.mix import Mix
 from llmrec_django.services.training.relevance import NAME as RELEVANCE
 from llmrec_django.services.training.relevance import RelevanceSource
-from llmrec_django.services.training.sources import Asked, HistorySource, NeighbourSource, rebuild
+from llmrec_django.services.training.sources import (
+    HISTORY_MODELS,
+    Asked,
+    FactorSource,
+    HistorySource,
+    Longest,
+    NeighbourSource,
+    rebuild,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +50,9 @@ LATE_S = 5.0
 """Seconds until a process looks again for resources whose text came after training."""
 MAX_LATE = 5000
 """So many of them are scored, the newest; the next training takes in all."""
+LONGEST = 20_000
+"""Resources that factorisation may name where the catalogue is large: those with the longest vectors, which give the
+largest inner products."""
 MAX_NEW = 5000
 """So many new resources compete for the places kept for them, the newest."""
 RETRY_S = 30.0
@@ -294,16 +305,17 @@ def _open(folder: str) -> Scorer:
             if kind == BorrowedSource.__name__:
                 base = next(source for source in sources if source.name == BASE)
                 sources.append(rebuild_borrowed(name, base, _mapped(files)))
-            elif kind == HistorySource.__name__:
+            elif kind == HistorySource.__name__ and name in HISTORY_MODELS:
                 sources.append(rebuild(name, kind, _mapped(files)))
             else:
                 # Of neighbours a list needs the rows of a few resources, however small the catalogue.
                 by_rows = large or kind == NeighbourSource.__name__
                 arrays = {part: array(f"{name}.{part}", by_rows=by_rows) for part in files}
                 sources.append(rebuild(name, kind, arrays))
+        new_rows = rows_in(resource_ids, new_ids)
         return Scorer(
             resource_ids=resource_ids,
-            sources=tuple(_held(source, rows_in(resource_ids, new_ids)) for source in sources),
+            sources=tuple(_held(_searchable(source), new_rows) for source in sources),
             mix=Mix.from_dict(manifest["mix"]),
             known=np.load(path / "known.npy"),
             verbs=tuple(manifest["verbs"]),
@@ -319,6 +331,14 @@ def _open(folder: str) -> Scorer:
 
 def _mapped(files: Mapping[str, Path]) -> dict[str, NDArray[Any]]:
     return {part: np.asarray(np.load(file, mmap_mode="r")) for part, file in files.items()}
+
+
+def _searchable(source: Any) -> Any:
+    """Keep in memory where a large factorisation looks for its best."""
+    if not isinstance(source, FactorSource):
+        return source
+    factors: Any = source.model.item_factors
+    return replace(source, longest=Longest.of(factors, LONGEST)) if isinstance(factors, RowFile) else source
 
 
 def _held(source: Any, rows: NDArray[np.int64]) -> Any:

@@ -23,7 +23,7 @@ from llmrec_django.services.scorer import present_scorer_of, scorer_of
 from llmrec_django.services.training.borrowed import score_each
 from llmrec_django.services.training.dataset import interaction_weights, is_choice, rows_in
 from llmrec_django.services.training.relevance import RelevanceSource
-from llmrec_django.services.training.sources import Asked, ContentSource, rows_of
+from llmrec_django.services.training.sources import Asked, ContentSource, FactorSource, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,8 +44,10 @@ FIRST_LOOK = 200
 """So many of the best are asked for eligibility first; more when too few of them may be shown."""
 WIDE = 0.25
 """With this share of the best in sight of the caller, the best of those are the best there are."""
-ComparesVectors = ContentSource | RelevanceSource
+InSpace = ContentSource | RelevanceSource
 """Sources whose score is an inner product: what is nearest in a space is best."""
+HasDirection = InSpace | FactorSource
+"""All whose score is an inner product with a vector of the learner: they score a few resources at the cost of these."""
 FIRST_LOOK_NEW = 20
 """Of the best among new resources, which a list has few places for."""
 CANDIDATES = 200
@@ -253,11 +255,13 @@ class _Narrowing:
         spaces: dict[str, VectorSpace] = {}
         directions = {}
         for source in _heard(scorer, asked.log.lengths):
-            space = version.relevance_space if isinstance(source, RelevanceSource) else version.source_space
-            if isinstance(source, ComparesVectors):
+            if isinstance(source, HasDirection):
                 directions[source.name] = source.directions(asked)
-                if space is not None:
-                    spaces[source.name] = space
+            if not isinstance(source, InSpace):
+                continue
+            space = version.relevance_space if isinstance(source, RelevanceSource) else version.source_space
+            if space is not None:
+                spaces[source.name] = space
         return cls(scorer, asked, spaces, directions)
 
 
@@ -327,7 +331,9 @@ class _Narrowed:
         known = scorer.known[rows]
         raw = {}
         for source in self._heard(of_new=not known.any()):
-            if isinstance(source, ComparesVectors):
+            if isinstance(source, FactorSource):
+                raw[source.name] = source.score_rows(self._direction(source.name)[None], rows)
+            elif isinstance(source, InSpace):
                 vectors = rows_of(source.vectors, source.added, rows)
                 raw[source.name] = np.asarray(self._direction(source.name)[None] @ vectors.T, dtype=np.float32)
             else:
@@ -342,10 +348,10 @@ class _Narrowed:
         return self.narrowing.asked.log.lengths[self.row : self.row + 1]
 
     def _others(self) -> dict[str, Float32Vector]:
-        """Score the whole catalogue by what compares no vectors: a few neighbours, or a list that is there."""
+        """Score the whole catalogue by what takes no inner products: a few neighbours, or a list that is there."""
         if self._whole is None:
             asked = _alone(self.narrowing.asked, self.row)
-            others = [source for source in self._heard() if not isinstance(source, ComparesVectors)]
+            others = [source for source in self._heard() if not isinstance(source, HasDirection)]
             self._whole = {name: scores[0] for name, scores in score_each(others, asked).items()}
         return self._whole
 
@@ -358,6 +364,9 @@ class _Narrowed:
         scorer = self.narrowing.scorer
         found = [_highest(scores, n) for scores in self._others().values()]
         for source in self._heard():
+            if isinstance(source, FactorSource) and source.longest is not None:
+                scores = source.longest.vectors @ self._direction(source.name)
+                found.append(source.longest.rows[_highest(scores, n)])
             space = self.narrowing.spaces.get(source.name)
             if space is None:
                 continue

@@ -191,6 +191,17 @@ class TestLargeCatalogue:
         same_order = np.mean([a == b for a, b in zip(whole, narrowed, strict=True)])
         assert same_order > 0.9
 
+    def test_factorisation_scores_candidates_alone(self, world, large, settings, monkeypatch):
+        monkeypatch.setattr("llmrec_django.engine.cf.ease.MAX_RESOURCES", 10)
+        settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("ials", "popularity")}
+        _, learners = world
+        assert "ials" in training.train("default").config["sources"]
+        whole = top(learners)
+        large(100)
+        narrowed = top(learners)
+        assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(whole, narrowed, strict=True)]) >= 0.99
+        assert any(item.evidence.own for item in recommend(learners[0], k=5))
+
     def test_one_by_one_and_in_a_batch_lists_are_the_same(self, world, large):
         _, learners = world
         training.train("default")

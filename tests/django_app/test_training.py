@@ -30,7 +30,8 @@ from llmrec_django.services.training import rival
 from llmrec_django.services.training import run as run_module
 from llmrec_django.services.training.dataset import load_dataset, text_matrix
 from llmrec_django.services.training.relevance import train_relevance
-from llmrec_django.services.training.sources import Asked
+from llmrec_django.engine.row_file import RowFile
+from llmrec_django.services.training.sources import Asked, Longest
 from tests.testapp.models import Member
 
 pytestmark = pytest.mark.django_db
@@ -395,6 +396,15 @@ class TestOptionalSources:
             topic = np.argsort(-np.nan_to_num(scores[row], nan=-np.inf))[:5] // SIZE
             assert (topic == history[-1] // SIZE).mean() > 0.5
         assert recommend(learners[0], k=5)
+
+    def test_the_longest_vectors_of_a_file_are_found(self, tmp_path):
+        matrix = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
+        matrix[::100] *= 10
+        np.save(tmp_path / "m.npy", matrix)
+        longest = Longest.of(RowFile(tmp_path / "m.npy"), 40)
+        lengths = np.linalg.norm(matrix, axis=1)
+        assert longest.rows.tolist() == np.flatnonzero(lengths >= np.sort(lengths)[-40]).tolist()
+        np.testing.assert_array_equal(longest.vectors, matrix[longest.rows])
 
     def test_factorisation_leaves_small_catalogues_alone(self, world, settings):
         settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("transitions", "popularity", "ials")}

@@ -197,13 +197,13 @@ class PopularitySource:
         return {"shares": self.shares}
 
 
-HISTORY_MODELS: Mapping[str, Any] = {"ials": ials.IalsModel, "user_knn": user_knn.UserKnnModel}
+HISTORY_MODELS: Mapping[str, Any] = {"user_knn": user_knn.UserKnnModel}
 """Models of the engine that score histories as they are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HistorySource:
-    """A resource is good when a model of the engine says so: factorisation, or learners alike."""
+    """A resource is good when a model of the engine says so: learners alike."""
 
     name: str
     model: Any
@@ -216,6 +216,83 @@ class HistorySource:
         scores = self.model.score([history[history < n] for history in asked.histories])
         scores[:, ~np.asarray(self.known)] = np.nan
         return _padded(scores, asked)
+
+    def score_histories(self, histories: list[NDArray[np.int32]], rows: NDArray[np.int64]) -> Float32Matrix:
+        """Score some resources after these histories; float32 [B, len(rows)].
+
+        Args:
+            histories: Of resources that were there in training.
+            rows: Increasing; those that came after training follow the others.
+        """
+        trained = rows[: int(np.searchsorted(rows, self.model.n_resources))]
+        scores = np.full((len(histories), len(rows)), np.nan, dtype=np.float32)
+        scores[:, : len(trained)] = self.model.score(histories)[:, trained]
+        scores[:, : len(trained)][:, ~np.asarray(self.known)[trained]] = np.nan
+        return scores
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        return {**self.model.to_arrays(), "known": self.known}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Longest:
+    """The rows of a large matrix with the longest vectors: where the largest inner products are."""
+
+    rows: NDArray[np.int64]
+    """Increasing; int64 [L]."""
+    vectors: Float32Matrix
+    """float32 [L, F]"""
+
+    @classmethod
+    def of(cls, matrix: Any, most: int) -> Longest:
+        """Read the `most` longest rows of a matrix, which may be a file."""
+        lengths = np.concatenate(
+            [
+                np.linalg.norm(matrix[np.arange(begin, min(begin + 4096, len(matrix)))], axis=1)
+                for begin in range(0, len(matrix), 4096)
+            ]
+        )
+        rows = np.sort(np.argsort(-lengths, kind="stable")[:most])
+        return cls(rows, np.asarray(matrix[rows], dtype=np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FactorSource:
+    """A resource is good when its vector points where the learner's does: factorisation."""
+
+    name: str
+    model: ials.IalsModel
+    known: NDArray[np.bool_]
+    """Resources that somebody chose. Of the others nothing can be said; [N]."""
+    longest: Longest | None = None
+    """Where the catalogue is large: among these its best are looked for."""
+
+    def score(self, asked: Asked) -> Float32Matrix:
+        scores = np.asarray(self.directions(asked) @ self.model.item_factors.T, dtype=np.float32)
+        scores[:, ~np.asarray(self.known)] = np.nan
+        return _padded(scores, asked)
+
+    def directions(self, asked: Asked) -> Float32Matrix:
+        """Return the learners' vectors, with which the inner products are taken; float32 [B, F], zeros: nothing met."""
+        n = self.model.n_resources
+        return self.model.learner_vectors([history[history < n] for history in asked.histories])
+
+    def score_rows(self, direction: Float32Matrix, rows: NDArray[np.int64]) -> Float32Matrix:
+        """Score some resources for learners with these vectors; float32 [B, len(rows)]. Reads no other row of a file.
+
+        Args:
+            direction: float32 [B, F].
+            rows: Increasing; those that came after training follow the others.
+        """
+        trained = rows[: int(np.searchsorted(rows, self.model.n_resources))]
+        scores = np.full((len(direction), len(rows)), np.nan, dtype=np.float32)
+        scores[:, : len(trained)] = direction @ self.model.item_factors[trained].T
+        scores[:, : len(trained)][:, ~self.known[trained]] = np.nan
+        return scores
+
+    def score_histories(self, histories: list[NDArray[np.int32]], rows: NDArray[np.int64]) -> Float32Matrix:
+        """Do so after these histories, of resources that were there in training."""
+        return self.score_rows(self.model.learner_vectors(histories), rows)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         return {**self.model.to_arrays(), "known": self.known}
@@ -262,10 +339,11 @@ def _neighbours(module: Any, *, is_dense: bool = False) -> Callable[[str, Materi
     return fit
 
 
-def _history_model(module: Any) -> Callable[[str, Material, Any], Source | None]:
+def _fitted_as(source: Any, module: Any) -> Callable[[str, Material, Any], Source | None]:
     def fit(name: str, material: Material, config: Any) -> Source | None:
         known = np.bincount(material.chosen.resources, minlength=material.log.n_resources) > 0
-        return HistorySource(name, module.fit(material.chosen, config), known)
+        fitted: Source = source(name, module.fit(material.chosen, config), known)
+        return fitted
 
     return fit
 
@@ -295,8 +373,8 @@ RECIPES: Mapping[str, Recipe] = {
     "linear_next": Recipe(linear_next.LinearNextConfig(), _neighbours(linear_next, is_dense=True), linear_next),
     "ease": Recipe(ease.EaseConfig(), _neighbours(ease, is_dense=True), ease),
     "item_knn": Recipe(item_knn.ItemKnnConfig(), _neighbours(item_knn), item_knn),
-    "ials": Recipe(ials.IalsConfig(), _history_model(ials), ials, _is_large),
-    "user_knn": Recipe(user_knn.UserKnnConfig(), _history_model(user_knn), user_knn, _is_small),
+    "ials": Recipe(ials.IalsConfig(), _fitted_as(FactorSource, ials), ials, _is_large),
+    "user_knn": Recipe(user_knn.UserKnnConfig(), _fitted_as(HistorySource, user_knn), user_knn, _is_small),
     "content": Recipe(None, _content),
     "popularity": Recipe(popularity.PopularityConfig(), _popularity),
     "popular_lately": Recipe(popularity.PopularityConfig(half_life_days=LATELY_DAYS), _popularity),
@@ -336,6 +414,8 @@ def rebuild(name: str, kind: str, arrays: Mapping[str, NDArray[Any]]) -> Source:
     Raises:
         KeyError: an array or the kind is unknown.
     """
+    if kind == "FactorSource" or name == "ials":  # which had another kind once
+        return FactorSource(name, ials.IalsModel.from_arrays(arrays), np.asarray(arrays["known"]))
     if kind == "HistorySource":
         return HistorySource(name, HISTORY_MODELS[name].from_arrays(arrays), arrays["known"])
     if kind == "PopularitySource":

@@ -114,7 +114,7 @@ def _influences(ranked: Sequence[Row], basis: Basis) -> dict[int, Influence]:
     trained = [pk for pk, _, source in ranked if source == "trained"]
     if trained and basis.scored is not None:
         by = basis.scored.basis()
-        found |= of_trained(by.scorer, by.asked, trained, by.raw)
+        found |= of_trained(by.scorer, by.asked, trained, by.given)
     content = [pk for pk, _, source in ranked if source == "content"]
     if content and basis.learned is not None and basis.space is not None:
         vectors = resource_vectors(basis.space, content) if basis.vectors is None else basis.vectors

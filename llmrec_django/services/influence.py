@@ -16,7 +16,7 @@ from llmrec_django.services.excerpt import Costly, Excerpt, States
 from llmrec_django.services.training.dataset import rows_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,7 +57,10 @@ class Influence:
 
 
 def of_trained(
-    scorer: Scorer, asked: Asked, ids: Sequence[int], raw: Mapping[str, Float32Vector] | None = None
+    scorer: Scorer,
+    asked: Asked,
+    ids: Sequence[int],
+    given: Callable[[NDArray[np.int64]], Mapping[str, Float32Matrix]] | None = None,
 ) -> dict[int, Influence]:
     """Return what lifted resources that a trained version scored, by resource.
 
@@ -65,7 +68,7 @@ def of_trained(
         scorer: What scored them.
         asked: The one learner, as they were scored.
         ids: The listed resources; those that the scorer does not know are left out.
-        raw: What each source gave the whole catalogue, where that is at hand; float32 [N].
+        given: What each source gave some rows of the scorer, where that is at hand; float32 [1, k].
     """
     rows = rows_in(scorer.resource_ids, np.asarray(ids, dtype=np.int64))
     listed = [pk for pk, row in zip(ids, rows, strict=True) if row >= 0]
@@ -75,8 +78,7 @@ def of_trained(
     excerpt = Excerpt.of(scorer, rows, asked, least_say=LEAST_SAY)
     own = _latest_distinct(asked.liked[0], MOST_TRIED)
     has_goal = asked.profiles is not None and bool(asked.profiles.any())
-    given = {name: scores[None, rows] for name, scores in (raw or {}).items()}
-    parts = _parts_without_each(excerpt, asked, own, given, has_goal=has_goal)
+    parts = _parts_without_each(excerpt, asked, own, given(rows) if given else {}, has_goal=has_goal)
     effects = sum((occluded(part) for part in parts.values()), np.zeros((len(own) + has_goal, len(rows)), np.float32))
     above = sum((np.maximum(part[0], 0) for part in parts.values()), np.zeros(len(rows), np.float32))
     found = _named(effects, scorer.resource_ids[own], above, has_goal=has_goal)

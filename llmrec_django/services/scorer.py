@@ -25,11 +25,13 @@ from llmrec_django.services.training.relevance import RelevanceSource
 from llmrec_django.services.training.sources import (
     HISTORY_MODELS,
     Asked,
+    ContentSource,
     FactorSource,
     HistorySource,
     Longest,
     NeighbourSource,
     rebuild,
+    rows_of,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+InSpace = ContentSource | RelevanceSource
+"""Sources whose score is an inner product with a vector of a space: what is nearest there is best."""
 WHOLE_CATALOGUE = 20_000
 """Up to so many resources all are scored for each list; in a larger catalogue candidates are chosen first.
 `python -m benchmarks.serving` measures both."""
@@ -84,6 +88,15 @@ class Scorer:
         """Rows of `new_ids`, without those that are not in this version's catalogue; increasing."""
         rows = rows_in(self.resource_ids, np.unique(self.new_ids))
         return rows[rows >= 0]
+
+    @functools.cached_property
+    def new_vectors(self) -> dict[str, Float32Matrix]:
+        """Vectors of `new_rows` by source, where it compares vectors: every list asks for them; float32 [n, D]."""
+        return {
+            source.name: rows_of(source.vectors, source.added, self.new_rows)
+            for source in self.sources
+            if isinstance(source, InSpace)
+        }
 
     @functools.cached_property
     def new_set(self) -> frozenset[int]:
@@ -299,7 +312,10 @@ def _open(folder: str) -> Scorer:
         sources: list[Source] = []
         for name, kind in manifest["sources"].items():
             if name == RELEVANCE:
-                sources.append(_relevance(path / RELEVANCE, array(f"{RELEVANCE}.vectors")))
+                vectors = np.load(path / f"{RELEVANCE}.vectors.npy", mmap_mode="r")
+                # Every list asks for hundreds of rows. Half as exact is enough: the index that names them is so too.
+                resident = vectors.astype(np.float16) if large else np.asarray(vectors)
+                sources.append(_relevance(path / RELEVANCE, resident))
                 continue
             files = {file.name.split(".")[1]: file for file in path.glob(f"{name}.*.npy")}
             if kind == BorrowedSource.__name__:
@@ -312,10 +328,9 @@ def _open(folder: str) -> Scorer:
                 by_rows = large or kind == NeighbourSource.__name__
                 arrays = {part: array(f"{name}.{part}", by_rows=by_rows) for part in files}
                 sources.append(rebuild(name, kind, arrays))
-        new_rows = rows_in(resource_ids, new_ids)
         return Scorer(
             resource_ids=resource_ids,
-            sources=tuple(_held(_searchable(source), new_rows) for source in sources),
+            sources=tuple(_searchable(source) for source in sources),
             mix=Mix.from_dict(manifest["mix"]),
             known=np.load(path / "known.npy"),
             verbs=tuple(manifest["verbs"]),
@@ -339,14 +354,6 @@ def _searchable(source: Any) -> Any:
         return source
     factors: Any = source.model.item_factors
     return replace(source, longest=Longest.of(factors, LONGEST)) if isinstance(factors, RowFile) else source
-
-
-def _held(source: Any, rows: NDArray[np.int64]) -> Any:
-    """Keep rows that every list asks for in memory, where the others are read from the file."""
-    vectors = getattr(source, "vectors", None)
-    if not isinstance(vectors, RowFile) or not len(rows):
-        return source
-    return replace(source, vectors=vectors.overlaid(rows, vectors[rows]))
 
 
 def _relevance(folder: Path, vectors: Any) -> RelevanceSource:

@@ -19,7 +19,7 @@ from llmrec_django.retrieval.candidates import (
     nearest_of_all,
 )
 from llmrec_django.retrieval.sql import candidate_cursor, database
-from llmrec_django.services.scorer import present_scorer_of, scorer_of
+from llmrec_django.services.scorer import InSpace, present_scorer_of, scorer_of
 from llmrec_django.services.training.borrowed import score_each
 from llmrec_django.services.training.dataset import interaction_weights, is_choice, rows_in
 from llmrec_django.services.training.relevance import RelevanceSource
@@ -44,8 +44,6 @@ FIRST_LOOK = 200
 """So many of the best are asked for eligibility first; more when too few of them may be shown."""
 WIDE = 0.25
 """With this share of the best in sight of the caller, the best of those are the best there are."""
-InSpace = ContentSource | RelevanceSource
-"""Sources whose score is an inner product: what is nearest in a space is best."""
 HasDirection = InSpace | FactorSource
 """All whose score is an inner product with a vector of the learner: they score a few resources at the cost of these."""
 FIRST_LOOK_NEW = 20
@@ -63,6 +61,26 @@ class Basis:
     """The one learner."""
     raw: Mapping[str, Float32Vector]
     """Each source's scores of the whole catalogue, where they are at hand; float32 [N]."""
+    said: Sequence[tuple[NDArray[np.int64], Mapping[str, Float32Matrix]]] = ()
+    """Else some rows, increasing, and each source's scores of these; float32 [1, n]."""
+
+    def given(self, rows: NDArray[np.int64]) -> dict[str, Float32Matrix]:
+        """Return each source's scores of some rows, float32 [1, len(rows)]; nothing where one of them was not scored.
+
+        NaN where a source cannot say, or had no say.
+        """
+        if self.raw:
+            return {name: scores[None, rows] for name, scores in self.raw.items()}
+        found: dict[str, Float32Matrix] = {}
+        missing = np.ones(len(rows), dtype=bool)
+        for scored, raw in self.said:
+            places = rows_in(scored, rows)
+            there = places >= 0
+            missing &= ~there
+            for name, scores in raw.items():
+                result = found.setdefault(name, np.full((1, len(rows)), np.nan, dtype=np.float32))
+                result[0, there] = scores[0, places[there]]
+        return {} if missing.any() else found
 
 
 class Scored(Protocol):
@@ -280,13 +298,15 @@ class _Narrowed:
     _whole: dict[str, Float32Vector] | None = None
     _passing: _Passing | None = None
     _of_new: tuple[NDArray[np.int64], Float32Vector] | None = None
+    _said: list[tuple[NDArray[np.int64], Mapping[str, Float32Matrix]]] = field(default_factory=list)
+    """As `Basis.said`."""
 
     @property
     def new_ids(self) -> frozenset[int]:
         return self.narrowing.scorer.new_set
 
     def basis(self) -> Basis:
-        return Basis(self.narrowing.scorer, _alone(self.narrowing.asked, self.row), {})
+        return Basis(self.narrowing.scorer, _alone(self.narrowing.asked, self.row), {}, self._said)
 
     def best(
         self, eligibility: Eligibility, n: int, among_ids: Ids | None = None, *, n_new: int = 0
@@ -334,10 +354,12 @@ class _Narrowed:
             if isinstance(source, FactorSource):
                 raw[source.name] = source.score_rows(self._direction(source.name)[None], rows)
             elif isinstance(source, InSpace):
-                vectors = rows_of(source.vectors, source.added, rows)
+                is_new = rows is scorer.new_rows
+                vectors = scorer.new_vectors[source.name] if is_new else rows_of(source.vectors, source.added, rows)
                 raw[source.name] = np.asarray(self._direction(source.name)[None] @ vectors.T, dtype=np.float32)
             else:
                 raw[source.name] = self._others()[source.name][None, rows]
+        self._said.append((rows, raw))
         scores: Float32Vector = scorer.mix.combine(raw, self._length(), known)[0]
         return scores
 

@@ -202,6 +202,24 @@ class TestLargeCatalogue:
         assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(whole, narrowed, strict=True)]) >= 0.99
         assert any(item.evidence.own for item in recommend(learners[0], k=5))
 
+    def test_what_was_scored_is_not_scored_again_for_reasons(self, world, large):
+        _, learners = world
+        version = training.train("default")
+        large(100)
+        scored = scoring.score_learners(version, learners[:5])
+        for learner in learners[:5]:
+            one = scored[learner.pk]
+            ids = [pk for pk, _ in one.best(eligible(Audience("default")), 10)]
+            basis = one.basis()
+            rows = np.searchsorted(basis.scorer.resource_ids, ids)
+            given = basis.given(rows)
+            assert {"transitions", "relevance"} <= set(given)
+            asked = {source.name: source.score(basis.asked)[:, rows] for source in basis.scorer.used_sources()}
+            for name, scores in given.items():
+                np.testing.assert_allclose(scores, asked[name], rtol=1e-3, atol=1e-3)
+        unasked = np.setdiff1d(np.arange(N), np.concatenate([rows for rows, _ in basis.said]))
+        assert basis.given(unasked[:1]) == {}
+
     def test_one_by_one_and_in_a_batch_lists_are_the_same(self, world, large):
         _, learners = world
         training.train("default")

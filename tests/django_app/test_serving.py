@@ -213,7 +213,7 @@ class TestLargeCatalogue:
             basis = one.basis()
             rows = np.searchsorted(basis.scorer.resource_ids, ids)
             given = basis.given(rows)
-            assert {"transitions", "relevance"} <= set(given)
+            assert {"transitions", "content"} <= set(given)
             asked = {source.name: source.score(basis.asked)[:, rows] for source in basis.scorer.used_sources()}
             for name, scores in given.items():
                 np.testing.assert_allclose(scores, asked[name], rtol=1e-3, atol=1e-3)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from llmrec_django.engine.evaluation.metrics import ndcg, relevance_hits
 from llmrec_django.engine.evaluation.splits import leave_one_out
 from llmrec_django.engine.ranking.topk import rank_top_k
+from llmrec_django.engine.row_file import RowFile
 from llmrec_django.exceptions import ArtifactError, LLMRecError
 from llmrec_django.models import (
     Interaction,
@@ -30,7 +31,6 @@ from llmrec_django.services.training import rival
 from llmrec_django.services.training import run as run_module
 from llmrec_django.services.training.dataset import load_dataset, text_matrix
 from llmrec_django.services.training.relevance import train_relevance
-from llmrec_django.engine.row_file import RowFile
 from llmrec_django.services.training.sources import Asked, Longest
 from tests.testapp.models import Member
 

@@ -67,9 +67,8 @@ def explained(ranked: Sequence[Row], basis: Basis) -> tuple[Recommendation, ...]
     try:
         influences = _influences(ranked, basis)
         rows, known = _known(ranked, influences, basis)
-        return tuple(
-            replace(item, evidence=_evidence(item, influences, known, basis)) for item in hydrate(ranked, rows)
-        )
+        evidence = {pk: _evidence(rows[pk], source, influences, known, basis) for pk, _, source in ranked if pk in rows}
+        return hydrate(ranked, rows, evidence)
     except (DatabaseError, LLMRecError, ArithmeticError, LookupError, TypeError, ValueError):
         logger.exception("a list goes without reasons")
         return hydrate(ranked)
@@ -178,8 +177,10 @@ def _verbs(basis: Basis) -> dict[int, str]:
     return {}
 
 
-def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Known, basis: Basis) -> Evidence:
-    resource, learner = item.resource, basis.learner
+def _evidence(
+    resource: Resource, source: str, influences: dict[int, Influence], known: _Known, basis: Basis
+) -> Evidence:
+    learner = basis.learner
     influence = influences.get(resource.pk, Influence())
     facts = known.facts
     # One that is recommended again was in the history too: neither its own reason nor another learner's choice.
@@ -197,7 +198,7 @@ def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Kn
     fits = bool(minutes and resource.duration_minutes and resource.duration_minutes <= minutes)
     return Evidence(
         resource=EvidenceResource(resource.pk, resource.key, resource.title, _titles(resource.translations)),
-        source=item.source,
+        source=source,
         own=own,
         parts=influence.parts,
         goal_share=influence.goal_share,
@@ -211,9 +212,9 @@ def _evidence(item: Recommendation, influences: dict[int, Influence], known: _Kn
         popular=chosen_lately,
         popular_days=int(conf.POPULAR_DAYS) if chosen_lately else 0,
         level=resource.level if basis.level is not None and resource.level == nearest_level(basis.level) else "",
-        minutes=resource.duration_minutes if fits else 0,
+        minutes=(resource.duration_minutes or 0) if fits else 0,
         minutes_per_week=minutes if fits and minutes else 0,
-        new_days=facts.ages.get(resource.pk) if item.source == "newest" else None,
+        new_days=facts.ages.get(resource.pk) if source == "newest" else None,
         rule=rule,
         rule_reasons=told,
     )

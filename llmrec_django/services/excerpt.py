@@ -58,14 +58,15 @@ class Variants:
     """Of goals and interests; float32 [1, V]."""
     without_goal: bool = False
     """The last variant is the learner without goals."""
-    _weights: dict[tuple[bool, float, int, int], Float32Matrix] = field(default_factory=dict)
+    _steps: dict[tuple[bool, int], NDArray[np.int64]] = field(default_factory=dict)
+    """What several sources ask alike: of the liked or all, and of how many; see `recent`."""
 
     def __len__(self) -> int:
         return 1 + len(self.left_out) + self.without_goal
 
     def only(self, chosen: NDArray[np.integer]) -> Variants:
         """Leave out no more than some of the resources; places in `left_out`."""
-        return replace(self, left_out=self.left_out[chosen], _weights={})
+        return replace(self, left_out=self.left_out[chosen], _steps={})
 
     @cached_property
     def profiles(self) -> Float32Matrix | None:
@@ -106,13 +107,15 @@ class Variants:
         history = self.liked if liked else self.choices
         if known is not None and not known[history].all():
             history = history[known[history]]
-        key = (liked, decay, max_history, len(history))
-        if key not in self._weights:
+        key = (liked, len(history))
+        if key not in self._steps:
             kept = self.kept(history)
-            steps = np.cumsum(kept[:, ::-1], axis=1)[:, ::-1] - 1
-            weights = np.where(kept & (steps < max_history), np.power(decay, steps), 0.0)
-            self._weights[key] = weights.astype(np.float32)
-        return history, self._weights[key]
+            # Steps before the latest, and for what a variant has not, more than there are.
+            self._steps[key] = np.where(kept, np.cumsum(kept[:, ::-1], axis=1)[:, ::-1] - 1, len(history))
+        by_step = np.zeros(len(history) + 1, dtype=np.float32)
+        n = min(len(history), max_history)
+        by_step[:n] = np.power(decay, np.arange(n))
+        return history, by_step[self._steps[key]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -381,11 +384,12 @@ def _cut(source: Any, kept: _Kept) -> Any:
 def _(source: NeighbourSource, kept: _Kept) -> _Table:
     trained = kept.met < len(source.ids)  # those that came after training are not in its arrays
     read = kept.met[trained]
-    # One column more than there are, the last: for all that is not kept.
-    matrix = np.zeros((len(kept.met), len(kept.rows) + 1), dtype=np.float32)
+    matrix = np.zeros((len(kept.met), len(kept.rows)), dtype=np.float32)
     ids, weights = kept.neighbours(source, read)
-    matrix[np.flatnonzero(trained)[:, None], kept.find(ids)] = weights
-    return _Table(matrix[:, :-1], trained, source.decay, int(source.max_history), _unknown(source.known, kept))
+    places = kept.find(ids)
+    named = (places >= 0).nonzero()  # few are: most neighbours are not kept
+    matrix[np.flatnonzero(trained)[named[0]], places[named]] = weights[named]
+    return _Table(matrix, trained, source.decay, int(source.max_history), _unknown(source.known, kept))
 
 
 @_cut.register(PopularitySource)

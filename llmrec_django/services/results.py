@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llmrec_django.models import LearnerProfile
+    from llmrec_django.types import Evidence
 
 # Columns that no list shows: large ones, and times.
 HIDDEN_COLUMNS = (
@@ -31,12 +32,15 @@ SHOWN_COLUMNS = tuple(field.name for field in Resource._meta.concrete_fields if 
 
 
 def hydrate(
-    ranked: Sequence[tuple[int, float, str]], rows: Mapping[int, Resource] | None = None
+    ranked: Sequence[tuple[int, float, str]],
+    rows: Mapping[int, Resource] | None = None,
+    evidence: Mapping[int, Evidence] | None = None,
 ) -> tuple[Recommendation, ...]:
     """Load the rows of (resource id, score, source) in one query, in exactly this order.
 
     Args:
         rows: They by id, where they are loaded already; what is not there is left out.
+        evidence: Why they are there, by id.
     """
     if rows is None:
         ids = [pk for pk, _, _ in ranked]
@@ -50,6 +54,7 @@ def hydrate(
             score=score,
             source=source,
             url=resource.url,
+            evidence=evidence.get(resource.pk) if evidence else None,
             summary=summaries.get(resource.pk, ""),
         )
         for rank, (resource, score, source) in enumerate(found, start=1)

@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks import project
 from benchmarks.project import table
 
 OF_ACTIVITY = ("transitions", "linear_next", "ease", "item_knn", "user_knn", "ials")
@@ -26,9 +27,7 @@ def main() -> None:
     parser.add_argument("--tenant", default="default")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    import django
-
-    django.setup()
+    project.set_up()
     print(table(measure(options.tenant, options.seed)))
 
 

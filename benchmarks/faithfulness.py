@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks import project
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,9 +38,7 @@ def main() -> None:
     parser.add_argument("--source", help="look at one source of the version alone, as if it were the whole blend")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    import django
-
-    django.setup()
+    project.set_up()
     faithfulness(options.tenant, options.learners, options.source, options.seed)
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import project
+
 WAYS: dict[str, dict[str, Any]] = {
     "bare": {"EXPLAIN": False, "STORE_LISTS": None},
     "logged": {"EXPLAIN": False, "STORE_LISTS": "learners"},
@@ -32,9 +34,7 @@ def main() -> None:
     parser.add_argument("-k", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    import django
-
-    django.setup()
+    project.set_up()
     measure(options.tenant, options.requests, options.warm, options.k, options.seed)
 
 

@@ -13,6 +13,8 @@ from collections import Counter
 
 import numpy as np
 
+from benchmarks import project
+
 K = 10
 
 
@@ -23,9 +25,7 @@ def main() -> None:
     parser.add_argument("--placement", default="not stored")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    import django
-
-    django.setup()
+    project.set_up()
     compare(options.tenant, options.learners, options.placement, options.seed)
 
 

@@ -19,6 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks import project
+
 ROOT = Path(__file__).resolve().parent.parent
 CONTENT = ROOT / "example_project" / "campus" / "content"
 DEEDS = ("completed", "viewed", "enrolled", "bookmarked", "passed")
@@ -60,9 +62,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="Write every answer to this file, as JSON lines.")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
-    import django
-
-    django.setup()
+    project.set_up()
     from llmrec_django.engine.writers.transformers import TransformersWriter
 
     writer = TransformersWriter(options.folder, gguf_file=options.gguf_file, device="cpu")

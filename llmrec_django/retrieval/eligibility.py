@@ -286,8 +286,10 @@ def _visibility(user: Any, using: str) -> tuple[str, list[Any], Callable[[Sequen
 
 def _keys(rows: QuerySet[Any], using: str) -> tuple[str, list[Any]]:
     """Return SQL for the primary keys of the host's rows as text: they may be numbers or UUIDs, ours are text."""
-    keys = (rows.order_by() if not rows.query.is_sliced else rows).values("pk")
-    sql, params = keys.query.get_compiler(using).as_sql()
+    query = rows.values("pk").query
+    if not query.is_sliced:
+        query.clear_ordering(force=True)
+    sql, params = query.get_compiler(using).as_sql()
     # Turned into text around the host's query: to put a Cast into it costs as much as compiling it.
     return f"SELECT host.key::text FROM ({sql}) AS host(key)", list(params)
 

@@ -194,4 +194,6 @@ def read_vectors(values: Sequence[Any]) -> Float32Matrix:
     """Decode `vector_send(…)` results: two uint16 (length, unused), then big-endian float32; float32 [n, d]."""
     if not values:
         return np.zeros((0, 0), dtype=np.float32)
-    return np.stack([np.frombuffer(bytes(value), dtype=">f4", offset=4) for value in values]).astype(np.float32)
+    # All at once: the header is as long as a number.
+    numbers = np.frombuffer(b"".join(values), dtype=">f4").reshape(len(values), -1)
+    return numbers[:, 1:].astype(np.float32)

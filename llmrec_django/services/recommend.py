@@ -12,7 +12,7 @@ import numpy as np
 
 from llmrec_django.conf import conf, resolve_tenant
 from llmrec_django.engine.ranking.explore import draw_places
-from llmrec_django.models import LearnerProfile, Placement
+from llmrec_django.models import LearnerProfile, Placement, VectorSpace
 from llmrec_django.retrieval.dismissals import dismissals
 from llmrec_django.retrieval.eligibility import Audience
 from llmrec_django.services.editorial import NONE, SOURCE, rules_for
@@ -163,7 +163,8 @@ def make_list(
         return None
     turned_down = dismissals(learner)
     rules = rules_for(tenant, place)
-    space = active_space()
+    version = _version(tenant, assignment) if learner else None
+    space = _space(version)
     audience = Audience(
         tenant=tenant,
         user=requester(user, learner),
@@ -177,7 +178,6 @@ def make_list(
         excluded=rules.excluded,
         level=level_of(learner, turned_down),
     )
-    version = _version(tenant, assignment) if learner else None
     blend = assignment.blend if assignment else None
     scored = trained_scores(tenant, [learner], version, blend) if learner and version else {}
     explored = min(place.explore_places, size) if lot is not None else 0
@@ -212,6 +212,12 @@ def _version(tenant: str, assignment: Assignment | None) -> ModelVersion | None:
     chosen = assignment.version
     # A version of another tenant knows resources and learners that this one must never meet.
     return chosen if chosen is not None and chosen.tenant == tenant and chosen.artifact else serving_version(tenant)
+
+
+def _space(version: ModelVersion | None) -> VectorSpace | None:
+    """Return the space of texts that serves; mostly it is the version's own, which has been read already."""
+    own = version.source_space if version is not None else None
+    return own if own is not None and own.status == VectorSpace.Status.ACTIVE else active_space()
 
 
 def _explored(ranked: Ranked, size: int, place: Placement, list_id: uuid.UUID) -> tuple[Ranked, dict[int, float]]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmrec_django.engine.row_file import RowFile
+from llmrec_django.engine.evaluation.segments import history_segments
+from llmrec_django.engine.rows import ByteRows, RowFile
 from llmrec_django.exceptions import ArtifactError
 from llmrec_django.retrieval.candidates import resource_vectors
 from llmrec_django.retrieval.late import late_hashes
@@ -119,6 +120,31 @@ class Scorer:
         used = {n for blend in blends for n, w in zip(blend.sources, blend.weights.T, strict=True) if w.any()}
         return tuple(source for source in self.sources if source.name in used) or self.sources[:1]
 
+    def heard(self, lengths: NDArray[np.integer], *, of_new: bool = False) -> list[Source]:
+        """Return the sources that have a weight for learners with histories of these lengths, or for a new resource.
+
+        Args:
+            lengths: int [B].
+            of_new: Those that have one for new resources alone.
+        """
+        segments = tuple(np.unique(history_segments(lengths)).tolist())
+        if (segments, of_new) not in self._heard:
+            rows = list(segments)
+            named: set[str] = set()
+            by_text = self.mix.by_text if self.mix.by_text.weights.any() else self.mix.blend
+            for blend in (by_text,) if of_new else (self.mix.blend, by_text):
+                named.update(
+                    name for name, weights in zip(blend.sources, blend.weights[rows].T, strict=True) if weights.any()
+                )
+            used = self.used_sources()
+            self._heard[segments, of_new] = [source for source in used if source.name in named] or list(used[:1])
+        return self._heard[segments, of_new]
+
+    @functools.cached_property
+    def _heard(self) -> dict[tuple[tuple[int, ...], bool], list[Source]]:
+        """What `heard` has found: each list asks several times."""
+        return {}
+
     def score(self, asked: Asked) -> Float32Matrix:
         """Blend the sources over the whole catalogue; float32 [B, N]."""
         raw = score_each(self.used_sources(), asked)
@@ -189,7 +215,7 @@ def _with_texts(
         added, late = source.extended(texts[is_new]).added, source.extended(texts[is_old]).added
     vectors = source.vectors
     if len(old_rows):
-        if isinstance(vectors, RowFile):
+        if isinstance(vectors, ByteRows | RowFile):
             vectors = vectors.overlaid(old_rows, late)
         else:
             vectors = np.array(vectors)
@@ -312,10 +338,7 @@ def _open(folder: str) -> Scorer:
         sources: list[Source] = []
         for name, kind in manifest["sources"].items():
             if name == RELEVANCE:
-                vectors = np.load(path / f"{RELEVANCE}.vectors.npy", mmap_mode="r")
-                # Every list asks for hundreds of rows. Half as exact is enough: the index that names them is so too.
-                resident = vectors.astype(np.float16) if large else np.asarray(vectors)
-                sources.append(_relevance(path / RELEVANCE, resident))
+                sources.append(_relevance(path / RELEVANCE, _compared(array(f"{RELEVANCE}.vectors"))))
                 continue
             files = {file.name.split(".")[1]: file for file in path.glob(f"{name}.*.npy")}
             if kind == BorrowedSource.__name__:
@@ -327,6 +350,8 @@ def _open(folder: str) -> Scorer:
                 # Of neighbours a list needs the rows of a few resources, however small the catalogue.
                 by_rows = large or kind == NeighbourSource.__name__
                 arrays = {part: array(f"{name}.{part}", by_rows=by_rows) for part in files}
+                if kind == ContentSource.__name__:
+                    arrays["vectors"] = _compared(arrays["vectors"])
                 sources.append(rebuild(name, kind, arrays))
         return Scorer(
             resource_ids=resource_ids,
@@ -346,6 +371,11 @@ def _open(folder: str) -> Scorer:
 
 def _mapped(files: Mapping[str, Path]) -> dict[str, NDArray[Any]]:
     return {part: np.asarray(np.load(file, mmap_mode="r")) for part, file in files.items()}
+
+
+def _compared(vectors: Any) -> Any:
+    """Keep vectors in memory of which every list compares hundreds; of a large catalogue rounded."""
+    return ByteRows(vectors) if isinstance(vectors, RowFile) else vectors
 
 
 def _searchable(source: Any) -> Any:

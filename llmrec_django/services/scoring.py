@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from llmrec_django.conf import conf
-from llmrec_django.engine.evaluation.segments import history_segments
 from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.engine.ranking.topk import tie_keys
 from llmrec_django.retrieval.candidates import (
@@ -150,7 +149,7 @@ def score_learners(
     asked = Asked(log, profiles)
     is_known = has_profile | np.array([len(history) > 0 for history in asked.histories])
     if scorer.scores_all:
-        raw = score_each(_heard(scorer, log.lengths), asked)
+        raw = score_each(scorer.heard(log.lengths), asked)
         scores = scorer.mix.combine(raw, asked.log.lengths, scorer.known)
         # Where a version of one baseline serves, it may have nothing to say: a list of ties is nobody's.
         of_known = scores[:, scorer.known]
@@ -162,22 +161,6 @@ def score_learners(
         }
     narrowing = _Narrowing.of(version, scorer, asked)
     return {pk: _Narrowed(narrowing, row) for row, pk in enumerate(ids) if is_known[row]}
-
-
-def _heard(scorer: Scorer, lengths: NDArray[np.integer], *, of_new: bool = False) -> list[Source]:
-    """Return the sources that have a weight for learners with histories of these lengths, or for a new resource.
-
-    Args:
-        of_new: Those that have one for new resources alone.
-    """
-    segments = np.unique(history_segments(lengths))
-    named: set[str] = set()
-    by_text = scorer.mix.by_text if scorer.mix.by_text.weights.any() else scorer.mix.blend
-    for blend in (by_text,) if of_new else (scorer.mix.blend, by_text):
-        named.update(
-            name for name, weights in zip(blend.sources, blend.weights[segments].T, strict=True) if weights.any()
-        )
-    return [source for source in scorer.used_sources() if source.name in named] or list(scorer.used_sources()[:1])
 
 
 @dataclass(slots=True, eq=False)
@@ -272,7 +255,7 @@ class _Narrowing:
         """Ask the sources that compare vectors where they look."""
         spaces: dict[str, VectorSpace] = {}
         directions = {}
-        for source in _heard(scorer, asked.log.lengths):
+        for source in scorer.heard(asked.log.lengths):
             if isinstance(source, HasDirection):
                 directions[source.name] = source.directions(asked)
             if not isinstance(source, InSpace):
@@ -364,7 +347,7 @@ class _Narrowed:
         return scores
 
     def _heard(self, *, of_new: bool = False) -> list[Source]:
-        return _heard(self.narrowing.scorer, self._length(), of_new=of_new)
+        return self.narrowing.scorer.heard(self._length(), of_new=of_new)
 
     def _length(self) -> NDArray[np.integer]:
         return self.narrowing.asked.log.lengths[self.row : self.row + 1]

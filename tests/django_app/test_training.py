@@ -12,7 +12,7 @@ from django.utils import timezone
 from llmrec_django.engine.evaluation.metrics import ndcg, relevance_hits
 from llmrec_django.engine.evaluation.splits import leave_one_out
 from llmrec_django.engine.ranking.topk import rank_top_k
-from llmrec_django.engine.row_file import RowFile
+from llmrec_django.engine.rows import RowFile
 from llmrec_django.exceptions import ArtifactError, LLMRecError
 from llmrec_django.models import (
     Interaction,

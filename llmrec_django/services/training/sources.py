@@ -124,7 +124,7 @@ class NeighbourSource:
             steps = places[offsets[row] : offsets[row + 1]]
             said = (values[steps] * weights[:, None]).ravel()
             scores[row] = np.bincount(columns[steps].ravel(), weights=said, minlength=n + 1)[1:]
-        scores[:, ~np.asarray(self.known)] = np.nan
+        scores[:, np.flatnonzero(~np.asarray(self.known))] = np.nan  # most are known: by number it is quicker
         return _padded(scores, asked)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -214,7 +214,7 @@ class HistorySource:
     def score(self, asked: Asked) -> Float32Matrix:
         n = self.model.n_resources
         scores = self.model.score([history[history < n] for history in asked.histories])
-        scores[:, ~np.asarray(self.known)] = np.nan
+        scores[:, np.flatnonzero(~np.asarray(self.known))] = np.nan
         return _padded(scores, asked)
 
     def score_histories(self, histories: list[NDArray[np.int32]], rows: NDArray[np.int64]) -> Float32Matrix:

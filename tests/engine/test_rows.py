@@ -1,9 +1,9 @@
-"""Rows of a matrix in a file."""
+"""Rows of a matrix in a file, or rounded in memory."""
 
 import numpy as np
 import pytest
 
-from llmrec_django.engine.row_file import RowFile
+from llmrec_django.engine.rows import ByteRows, RowFile
 
 
 @pytest.fixture
@@ -55,3 +55,30 @@ def test_what_is_no_matrix_is_refused(tmp_path):
     np.save(tmp_path / "v.npy", np.zeros(4))
     with pytest.raises(ValueError, match="holds no matrix"):
         RowFile(tmp_path / "v.npy")
+
+
+class TestByteRows:
+    def test_numbers_are_within_half_a_step_of_their_row(self, file, matrix):
+        rounded = ByteRows(file)
+        rows = np.array([49, 3, 3, 0])
+        step = np.abs(matrix).max(axis=1, keepdims=True) / 127
+        assert (np.abs(rounded[rows] - matrix[rows]) <= 0.501 * step[rows]).all()
+        assert np.array_equal(np.asarray(rounded), rounded[np.arange(50)])
+        assert np.array_equal(rounded.T, rounded.whole.T)
+        assert (len(rounded), rounded.shape, rounded.dtype) == (50, (50, 7), np.float32)
+
+    def test_inner_products_of_unit_rows_are_right_to_a_thousandth(self):
+        rng = np.random.default_rng(1)
+        matrix = rng.normal(size=(5000, 256)).astype(np.float32)
+        matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+        error = (ByteRows(matrix).whole - matrix) @ matrix[0]
+        assert error.std() < 1e-3
+
+    def test_a_row_of_zeros_stays_one(self):
+        assert not ByteRows(np.zeros((3, 4), np.float32))[np.arange(3)].any()
+
+    def test_an_overlay_is_kept_as_it_is(self, matrix):
+        values = np.full((1, 7), 0.123, np.float32)
+        over = ByteRows(matrix).overlaid(np.array([3]), values)
+        assert np.array_equal(over[np.array([3])], values)
+        assert np.array_equal(over.whole[3], values[0])

@@ -28,7 +28,7 @@ from tests.testapp.models import Member
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
-TRAINED = 9
+TRAINED = 8
 CONTENT = 10
 NEWCOMER = 9
 UNKNOWN = 4

@@ -203,15 +203,21 @@ def first_visible(rows: Sequence[tuple[int, float]], eligibility: Eligibility, n
     return kept[:n]
 
 
-def nearest_of_all(space: VectorSpace, target: Float32Vector, n: int) -> list[int]:
-    """Return the `n` resources nearest to a vector, nearest first, whoever may see them; a scan of the index alone."""
-    space_id, dimension = int(space.pk), int(space.dimension)
-    sql = (
-        f"SELECT resource_id FROM {VECTORS} WHERE space_id = {space_id} "
-        f"ORDER BY vector::halfvec({dimension}) <#> %s::halfvec({dimension}) LIMIT %s"
+def nearest_of_all(points: Sequence[tuple[VectorSpace, Float32Vector]], n: int) -> list[int]:
+    """Return the `n` resources nearest to each vector in its space, nearest first, one vector after the other.
+
+    Whoever may see them; scans of the indexes alone, in one query.
+    """
+    if not points:
+        return []
+    scans = (
+        f"(SELECT resource_id FROM {VECTORS} WHERE space_id = {int(space.pk)} "
+        f"ORDER BY vector::halfvec({int(space.dimension)}) <#> %s::halfvec({int(space.dimension)}) LIMIT %s)"
+        for space, _ in points
     )
+    params = [value for _, point in points for value in (vector_literal(point), n)]
     with candidate_cursor(database()) as cursor:
-        cursor.execute(sql, [vector_literal(target), n])
+        cursor.execute(" UNION ALL ".join(scans), params)
         return [int(pk) for (pk,) in cursor.fetchall()]
 
 

@@ -379,11 +379,17 @@ def _compared(vectors: Any) -> Any:
 
 
 def _searchable(source: Any) -> Any:
-    """Keep in memory where a large factorisation looks for its best."""
+    """Keep the vectors of a large factorisation in memory, and those where it looks for its best."""
     if not isinstance(source, FactorSource):
         return source
     factors: Any = source.model.item_factors
-    return replace(source, longest=Longest.of(factors, LONGEST)) if isinstance(factors, RowFile) else source
+    if not isinstance(factors, RowFile):
+        return source
+    return replace(
+        source,
+        model=replace(source.model, item_factors=_compared(factors)),
+        longest=Longest.of(factors, LONGEST),
+    )
 
 
 def _relevance(folder: Path, vectors: Any) -> RelevanceSource:

@@ -223,7 +223,7 @@ class _Whole:
     ) -> list[tuple[int, float]]:
         look = max(FIRST_LOOK, 4 * n)
         if among_ids is not None:
-            rows = _rows(self.resource_ids, among_ids)
+            rows = np.unique(_rows(self.resource_ids, among_ids))
             return _Passing(eligibility).first(self.resource_ids[rows], self.scores[rows], n, look)
         self._passing = _Passing(eligibility)
         also = _first_look(*self._new(), n_new) if n_new else ()
@@ -270,9 +270,8 @@ class _Narrowing:
 class _Narrowed:
     """A large catalogue: each source names its best, and only those are scored, by all sources.
 
-    Three queries for each list: what is nearest to S(u), what is nearest in meaning to the learner's resources and
-    goals, and which of the best may be shown. Where that is few of them, up to three more, which search among what
-    may be shown.
+    Two queries for each list: what is nearest to S(u) and in meaning to the learner's resources and goals, and which of
+    the best may be shown. Where that is few of them, up to three more, which search among what may be shown.
     """
 
     narrowing: _Narrowing
@@ -297,12 +296,12 @@ class _Narrowed:
         ids = self.narrowing.scorer.resource_ids
         with candidate_cursor(database()):
             if among_ids is not None:
-                rows = _rows(ids, among_ids)
+                rows = np.unique(_rows(ids, among_ids))
                 return _Passing(eligibility).first(ids[rows], self._scores(rows), n, max(FIRST_LOOK, 4 * n))
             self._passing = _Passing(eligibility)
             also = _first_look(*self._new(), n_new) if n_new else ()
             depth = max(CANDIDATES, 4 * n)
-            rows = self._candidates(depth, lambda space, point: nearest_of_all(space, point, depth))
+            rows = self._candidates(depth, lambda points: nearest_of_all(points, depth))
             order = _best_first(ids[rows], scores := self._scores(rows), max(FIRST_LOOK, 4 * n))
             passing = self._passing.among(ids[rows[order]].tolist(), also)
             if len(passing) >= max(n, WIDE * len(order)):
@@ -313,7 +312,7 @@ class _Narrowed:
                     return found
             # Little of what is near may be shown: look among what may. Then few rows are compared, and all of them.
             near = self._candidates(
-                depth, lambda space, point: [pk for pk, _ in nearest(space, point, eligibility, depth)]
+                depth, lambda points: [pk for point in points for pk, _ in nearest(*point, eligibility, depth)]
             )
             rows = np.union1d(rows, near)
             return self._passing.first(ids[rows], self._scores(rows), n, max(FIRST_LOOK, 4 * n))
@@ -364,9 +363,12 @@ class _Narrowed:
         direction: Float32Vector = self.narrowing.directions[source][self.row]
         return direction
 
-    def _candidates(self, n: int, near: Callable[[VectorSpace, Float32Vector], list[int]]) -> NDArray[np.int64]:
-        """Return the rows of what each source thinks best; increasing."""
+    def _candidates(
+        self, n: int, near: Callable[[list[tuple[VectorSpace, Float32Vector]]], list[int]]
+    ) -> NDArray[np.int64]:
+        """Return the rows of what each source thinks best, and of what is near to its direction; increasing."""
         scorer = self.narrowing.scorer
+        points = []
         found = [_highest(scores, n) for scores in self._others().values()]
         for source in self._heard():
             if isinstance(source, FactorSource) and source.longest is not None:
@@ -381,8 +383,9 @@ class _Narrowed:
             if isinstance(source, ContentSource):
                 # Its vectors are the space's, whitened: turned back it points the same way, all but for lengths.
                 direction = source.whitening.matrix @ direction
-            found.append(_rows(scorer.resource_ids, near(space, direction)))
-        return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+            points.append((space, direction))
+        found.append(_rows(scorer.resource_ids, near(points)))
+        return np.unique(np.concatenate(found))
 
 
 def _first_look(ids: NDArray[np.int64], scores: Float32Vector, n: int) -> list[int]:
@@ -405,7 +408,8 @@ def _highest(scores: Float32Vector, n: int) -> NDArray[np.int64]:
 
 
 def _rows(resource_ids: NDArray[np.int64], ids: Ids) -> NDArray[np.int64]:
-    rows = rows_in(resource_ids, np.unique(np.asarray(ids, dtype=np.int64)))
+    """Return the rows of resources, those of the version's catalogue, in the order of `ids`."""
+    rows = rows_in(resource_ids, np.asarray(ids, dtype=np.int64))
     return rows[rows >= 0]
 
 

@@ -187,7 +187,7 @@ def _nearness(
             rows = cursor.fetchall()
     except DatabaseError:
         logger.exception("nearness is explained without ranks space=%s", space_id)
-        best = nearest_of_all(space, vector, n_best) if n_best else []
+        best = nearest_of_all([(space, vector)], n_best) if n_best else []
         vectors = resource_vectors(space, [*resource_ids, *best])
         return {pk: (float(own @ vector), None) for pk, own in vectors.items()}, best, 0
     found: dict[int, tuple[float, int | None]] = {int(pk): (float(score), int(rank)) for pk, score, rank, _ in rows}

@@ -172,9 +172,11 @@ class TestLargeCatalogue:
     def large(self, monkeypatch):
         """Treat a catalogue as large that is not."""
 
-        def switch(size):
+        def switch(size, *, rounded=False):
             spaces.analyse()
             monkeypatch.setattr(scorer_module, "WHOLE_CATALOGUE", size)
+            if not rounded:  # resources of a topic are all but the same here, and rounding orders them anew
+                monkeypatch.setattr(scorer_module, "_compared", lambda vectors: vectors)
             scorer_module.forget()
 
         return switch
@@ -190,6 +192,14 @@ class TestLargeCatalogue:
         assert np.mean(shared) >= 0.99
         same_order = np.mean([a == b for a, b in zip(whole, narrowed, strict=True)])
         assert same_order > 0.9
+
+    def test_rounded_vectors_change_few_lists(self, world, large):
+        _, learners = world
+        training.train("default")
+        whole = top(learners)
+        large(100, rounded=True)
+        rounded = top(learners)
+        assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(whole, rounded, strict=True)]) >= 0.97
 
     def test_factorisation_scores_candidates_alone(self, world, large, settings, monkeypatch):
         monkeypatch.setattr("llmrec_django.engine.cf.ease.MAX_RESOURCES", 10)

@@ -92,6 +92,10 @@ class LearnerProfile(LLMRecModel):
                 violation_error_message=_("A learner needs an account or a visitor key."),
             ),
         ]
+        indexes = [
+            # Few, and to be left out of what is counted for others.
+            models.Index(fields=["id"], condition=Q(personalise=False), name="llmrec_profile_opted_out"),
+        ]
 
     def __str__(self) -> str:
         if self.user_id is not None:

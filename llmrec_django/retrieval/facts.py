@@ -187,8 +187,8 @@ def _statement(
     choosers = (
         f"CASE WHEN {resources}.id = ANY(%s::bigint[]) THEN ARRAY(SELECT learner_id FROM ("
         f"SELECT learner_id {of_this} AND {chose} LIMIT {COUNTED}) chose "
-        # Looked up one by one: joined, the whole table of learners might be read.
-        f"WHERE (SELECT personalise FROM {LEARNERS} WHERE id = learner_id)) END"
+        # Who opted out are few, with an index of their own: quicker than to look every learner up.
+        f"WHERE NOT EXISTS (SELECT 1 FROM {LEARNERS} l WHERE l.id = learner_id AND NOT l.personalise)) END"
     )
     lately = (
         f"CASE WHEN {resources}.id = ANY(%s::bigint[]) THEN (SELECT count(DISTINCT l.id) FROM ("

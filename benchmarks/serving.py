@@ -181,6 +181,7 @@ def _make_version() -> None:
     from llmrec_django.models import ModelVersion
     from llmrec_django.services import versions
     from llmrec_django.services.spaces import active_space
+    from llmrec_django.services.training.borrowed import fit_borrowed
     from llmrec_django.services.training.dataset import load_dataset, text_matrix
     from llmrec_django.services.training.evaluate import evaluate
     from llmrec_django.services.training.relevance import train_relevance
@@ -206,6 +207,10 @@ def _make_version() -> None:
             print(f"{name} at {elapsed():.0f} s{'' if source else ': left out'}", flush=True)
             if source is not None:
                 fitted.append(source)
+        lent = fit_borrowed(material, fitted)
+        assert lent is not None
+        fitted.append(lent)
+        print(f"{lent.name} at {elapsed():.0f} s", flush=True)
         mix = evaluate(fitted, split.sample(BLEND_LEARNERS, seed=0)).mix
         print(f"blend at {elapsed():.0f} s: {mix.blend.sources} {np.round(mix.blend.weights, 2).tolist()}", flush=True)
         version = ModelVersion.objects.create(tenant="default", source_space=space)

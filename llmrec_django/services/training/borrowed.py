@@ -64,10 +64,10 @@ class BorrowedSource:
         scores = np.full(given.shape, np.nan, dtype=np.float32)
         if not len(self.rows):
             return scores
-        lent = np.zeros((len(given), len(self.rows)), dtype=np.float32)
         lenders, shares = np.asarray(self.lenders), np.asarray(self.shares)
-        for place in range(lenders.shape[1]):
-            lent += given[:, lenders[:, place]] * shares[:, place]
+        lent = np.empty((len(given), len(self.rows)), dtype=np.float32)
+        for row, theirs in enumerate(given):
+            lent[row] = np.einsum("rk,rk->r", theirs[lenders], shares)
         lent[:, ~shares.any(axis=1)] = np.nan
         scores[:, self.rows] = lent
         return scores

@@ -21,6 +21,7 @@ from llmrec_django.retrieval.sql import candidate_cursor, database
 from llmrec_django.services.scorer import InSpace, present_scorer_of, scorer_of
 from llmrec_django.services.training.borrowed import score_each
 from llmrec_django.services.training.dataset import interaction_weights, is_choice, rows_in
+from llmrec_django.services.training.mix import ONLY_NEW
 from llmrec_django.services.training.relevance import RelevanceSource
 from llmrec_django.services.training.sources import Asked, ContentSource, FactorSource, rows_of
 
@@ -369,7 +370,8 @@ class _Narrowed:
         """Return the rows of what each source thinks best, and of what is near to its direction; increasing."""
         scorer = self.narrowing.scorer
         points = []
-        found = [_highest(scores, n) for scores in self._others().values()]
+        # What speaks of new resources alone names none: all of these are scored, for places of their own.
+        found = [_highest(scores, n) for name, scores in self._others().items() if name not in ONLY_NEW]
         for source in self._heard():
             if isinstance(source, FactorSource) and source.longest is not None:
                 scores = source.longest.vectors @ self._direction(source.name)

@@ -234,13 +234,17 @@ def scorer_of(version: ModelVersion) -> Scorer:
     failed_at, cause = _failed.get(version.run_id, (0.0, None))
     if cause is not None and time.monotonic() - failed_at < RETRY_S:
         raise ArtifactError(str(cause))
+    key = (version.run_id, version.digest, str(artifacts.root()))
     try:
-        folder = str(artifacts.fetch(version))
+        if key not in _folders:
+            _folders[key] = str(artifacts.fetch(version))
         try:
-            scorer = _open(folder)
+            scorer = _open(_folders[key])
         except ArtifactError:
+            del _folders[key]
             artifacts.discard_unpacked(version)
-            scorer = _open(str(artifacts.fetch(version)))
+            _folders[key] = str(artifacts.fetch(version))
+            scorer = _open(_folders[key])
     except ArtifactError as exc:
         logger.error("a version cannot be read version=%s cause=%s", version.pk, exc)
         _failed[version.run_id] = (time.monotonic(), exc)
@@ -250,6 +254,8 @@ def scorer_of(version: ModelVersion) -> Scorer:
 
 
 _failed: dict[str, tuple[float, ArtifactError]] = {}
+_folders: dict[tuple[str, str, str], str] = {}
+"""Where the files of a version are unpacked: to look for them takes time, and every list would."""
 
 
 def present_scorer_of(version: ModelVersion) -> Scorer:
@@ -296,6 +302,7 @@ _late: dict[str, _Late] = {}
 def forget() -> None:
     """Close every version in this process; for tests, and after files were replaced."""
     _open.cache_clear()
+    _folders.clear()
     _late.clear()
     _failed.clear()
 

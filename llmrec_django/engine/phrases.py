@@ -59,9 +59,14 @@ def holds(text: str, phrase: str) -> bool:
     return False
 
 
+def continues_letter(char: str) -> bool:
+    """Return whether a character is nothing without the one before it: a sign of a vowel, an accent, a joiner."""
+    return char in JOINERS or unicodedata.category(char)[0] == "M"
+
+
 def _is_inside(char: str) -> bool:
     """Return whether a word goes on with this character; not with none at all."""
-    return bool(char) and (char.isalnum() or char in "-_" or char in JOINERS or unicodedata.category(char)[0] == "M")
+    return bool(char) and (char.isalnum() or char in "-_" or continues_letter(char))
 
 
 def phrases_in(text: str, phrases: Iterable[str], *, most: int) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +12,8 @@ if TYPE_CHECKING:
 
 _SPACELESS = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _HAS_SPACELESS = re.compile(f"[{_SPACELESS}]")
-_LONG_WORD = re.compile(rf"[^\W\d_{_SPACELESS}]{{4,}}")
+JOINERS = "\u200c\u200d"
+"""Invisible, and part of the spelling of Persian and of Indian languages."""
 _COMMON = """
     about advanced after also basic basics become beginner beginners been before best better build building
     class course courses develop each easy essential essentials first from good guide have into intro
@@ -22,6 +25,24 @@ _COMMON = """
 _COMMON_WORDS = frozenset(_COMMON.split())
 
 
+@cache
+def marks() -> str:
+    """Return all characters that continue a word without being letters: signs of vowels, accents, joiners.
+
+    For a class of a regular expression, whose `\\w` does not know them: it would end a word of Hindi, of Thai or of
+    vocalised Hebrew in its middle.
+    """
+    combining = (char for char in map(chr, range(0x300, 0x1E94B)) if unicodedata.category(char)[0] == "M")
+    return "".join(combining) + JOINERS
+
+
+@cache
+def _long_word(*, is_ascii: bool) -> re.Pattern[str]:
+    letter = rf"[^\W\d_{_SPACELESS}]"
+    # Most texts never need the marks, which take a while to collect.
+    return re.compile(f"{letter}{{4,}}" if is_ascii else f"(?:{letter}[{marks()}]*){{4,}}")
+
+
 def holds(text: str, phrase: str) -> bool:
     """Return whether a text holds a phrase as a whole, in any case; in scripts without spaces, anywhere."""
     text, phrase = text.casefold(), phrase.casefold()
@@ -29,7 +50,23 @@ def holds(text: str, phrase: str) -> bool:
         return False
     if _HAS_SPACELESS.search(phrase):
         return True
-    return re.search(rf"(?<![\w-]){re.escape(phrase)}(?![\w-])", text) is not None
+    begin = text.find(phrase)
+    while begin >= 0:
+        end = begin + len(phrase)
+        if not _is_inside(text[max(0, begin - 1) : begin]) and not _is_inside(text[end : end + 1]):
+            return True
+        begin = text.find(phrase, begin + 1)
+    return False
+
+
+def continues_letter(char: str) -> bool:
+    """Return whether a character is nothing without the one before it: a sign of a vowel, an accent, a joiner."""
+    return char in JOINERS or unicodedata.category(char)[0] == "M"
+
+
+def _is_inside(char: str) -> bool:
+    """Return whether a word goes on with this character; not with none at all."""
+    return bool(char) and (char.isalnum() or char in "-_" or continues_letter(char))
 
 
 def phrases_in(text: str, phrases: Iterable[str], *, most: int) -> tuple[str, ...]:
@@ -43,5 +80,6 @@ def telling_words(texts: Sequence[str]) -> list[str]:
 
     Words of scripts without spaces are left out: where they begin and end is not known here.
     """
-    words = _LONG_WORD.findall(" ".join(texts).casefold())
+    text = " ".join(texts).casefold()
+    words = _long_word(is_ascii=text.isascii()).findall(text)
     return [word for word in dict.fromkeys(words) if word not in _COMMON_WORDS]

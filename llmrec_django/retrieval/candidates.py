@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connections
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from llmrec_django import caching
 from llmrec_django.conf import conf
+from llmrec_django.engine.phrases import marks
 from llmrec_django.models import Interaction, LearnerProfile, ProfileVector, Resource, ResourceVector
 from llmrec_django.retrieval.sql import candidate_cursor, database, id_array, read_vectors, vector_literal
 
@@ -112,18 +114,25 @@ def words(query: str, eligibility: Eligibility, n: int, *, at_least: float = 0.5
 
 
 SPACELESS = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_WORD = re.compile(rf"[{SPACELESS}]+|[^\W_{SPACELESS}]+")
 SHORTEST_PREFIX = 4
 """Shorter words match whole: "do" must not find "document"."""
 LONGEST_QUERY = 32
 """Words beyond these are left out."""
 
 
+@cache
+def _word(*, is_ascii: bool) -> re.Pattern[str]:
+    letter = rf"[^\W_{SPACELESS}]"
+    # A mark belongs to the letter before it, as it does for PostgreSQL's parser.
+    return re.compile(f"{letter}+" if is_ascii else f"[{SPACELESS}]+|(?:{letter}[{marks()}]*)+")
+
+
 def query_words(query: str) -> tuple[list[str], list[str]]:
     """Return a query's words, and tsquery terms for the pairs of characters of scripts written without spaces."""
     given: list[str] = []
     pairs: list[str] = []
-    for word in _WORD.findall(query.lower()[:1000]):
+    query = query.lower()[:1000]
+    for word in _word(is_ascii=query.isascii()).findall(query):
         if re.match(rf"[{SPACELESS}]", word):
             runs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
             pairs += [" <-> ".join(f"'{char}'" for char in run) for run in runs]

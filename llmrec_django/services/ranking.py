@@ -203,6 +203,7 @@ def _trained(
     n_new = places_for_new(n) if audience.among_ids is None else 0
     best = scored[learner.pk].best(eligibility, depth, audience.among_ids, n_new=n_new)
     found, _ = _arranged(best, audience, space, n, diversity, rules)
-    if audience.among_ids is None:
+    # What goes on with the next step has no last place yet.
+    if audience.among_ids is None and len(found) >= n:
         found = with_new(found, scored[learner.pk], eligibility, n)
     return [(pk, score, "trained") for pk, score in found[:n]]

@@ -224,11 +224,21 @@ class _Whole:
     ) -> list[tuple[int, float]]:
         look = max(FIRST_LOOK, 4 * n)
         if among_ids is not None:
-            rows = np.unique(_rows(self.resource_ids, among_ids))
+            rows = self._told(np.unique(_rows(self.resource_ids, among_ids)))
             return _Passing(eligibility).first(self.resource_ids[rows], self.scores[rows], n, look)
         self._passing = _Passing(eligibility)
         also = _first_look(*self._new(), n_new) if n_new else ()
+        if self.scorer.mix.is_of_one:
+            rows = self._told(np.arange(len(self.scores)))
+            return self._passing.first(self.resource_ids[rows], self.scores[rows], n, look, also)
         return self._passing.first(self.resource_ids, self.scores, n, look, also)
+
+    def _told(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Leave out the rows of which a version of one baseline says nothing: their order would be nobody's."""
+        if not self.scorer.mix.is_of_one:
+            return rows
+        told: NDArray[np.int64] = rows[self.scores[rows] > self.scores.min()]
+        return told
 
     def best_new(self, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
         if self._passing is None or self._passing.eligibility is not eligibility:

@@ -9,7 +9,16 @@ from django.template import engines
 from django.utils.html import escape
 from django.utils.translation import override
 
-from llmrec_django.services.reasons.templates import EXTRAS, POINTS, Plan, plan_list, with_reasons, write
+from llmrec_django.services.reasons.templates import (
+    EXTRAS,
+    LONGEST_TITLE,
+    POINTS,
+    Plan,
+    plan_list,
+    short_title,
+    with_reasons,
+    write,
+)
 from llmrec_django.types import Evidence, EvidenceResource, Recommendation
 
 NAMES = {"zh-hans": "统计推断"}
@@ -182,6 +191,23 @@ class TestLanguage:
         assert "\n" not in text
         assert len(text) < 120
         assert "…”" in text
+
+    def test_a_letter_is_not_cut_from_its_marks(self):
+        for letter in ("e\u0301", "ก้", "ר\u05b4\u05bc"):
+            for before in range(3):
+                short = short_title("x" * before + letter * 100)
+                assert short == f"{'x' * before}{letter * ((LONGEST_TITLE - 1 - before) // len(letter))}…"
+
+    @pytest.mark.parametrize("title", ["\u2067שלום \u202bMIG" + " עולם" * 30, "\u202bשלום", "\u202bא\u202c ב\u2067ג"])
+    def test_a_direction_does_not_run_on_into_the_sentence(self, title):
+        short = short_title(title)
+        for openers, closer in (("\u202a\u202b\u202d\u202e", "\u202c"), ("\u2066\u2067\u2068", "\u2069")):
+            assert sum(char in openers for char in short) == short.count(closer)
+        assert short.startswith(title[:8])
+
+    def test_a_title_that_closes_what_it_opens_stays_as_it_is(self):
+        title = "\u202bא\u2066b\u2069\u202c ג"
+        assert short_title(title) == title
 
 
 class TestMarkup:

@@ -102,6 +102,14 @@ def test_query_words():
     assert query_words("Deep 学习入门") == (["deep"], ["'学' <-> '习'", "'习' <-> '入'", "'入' <-> '门'"])
     assert query_words("学") == ([], ["'学'"])
     assert query_words("it's IT") == (["it", "s"], [])
+    assert query_words("👩\u200d💻 पाठ्यक्रम, 学") == (["पाठ्यक्रम"], ["'学'"])
+
+
+@pytest.mark.parametrize("word", ["पाठ्यक्रम", "พฤกษศาสตร์", "בּוֹטָנִיקָה", "الجَبْر", "re\u0301sume\u0301", "می\u200cخواهم"])
+def test_a_word_with_marks_is_found(hashing, word):
+    Resource.objects.create(key="found", title=f"1 {word} 2")
+    Resource.objects.create(key="other", title="1 2")
+    assert keys(search(word)) == ["found"]
 
 
 def test_an_encoder_that_cannot_read_the_query_has_no_say(catalogue, monkeypatch):

@@ -13,6 +13,11 @@ from llmrec_django.engine.phrases import holds, phrases_in, telling_words
         ("我想学习机器学习", "机器学习", True),
         ("机器人", "机器学习", False),
         ("", "art", False),
+        ("אני רוצה ללמוד כתָב", "כת", False),
+        ("می\u200cخواهم", "خواهم", False),
+        ("resume\u0301s", "resume", False),
+        ("art, non-art", "art", True),
+        ("non-art, art", "art", True),
     ],
 )
 def test_a_phrase_is_held_as_a_whole(text, phrase, expected):
@@ -32,3 +37,8 @@ def test_words_that_any_title_holds_tell_nothing():
         "statistics",
         "bayes",
     ]
+
+
+def test_a_word_is_not_cut_at_a_mark():
+    titles = ["पाठ्यक्रम", "พฤกษศาสตร์", "עִבְרִית", "الجَبْر", "le de\u0301veloppement", "علم\u200cالنبات"]
+    assert telling_words(titles) == [*titles[:4], "de\u0301veloppement", titles[5]]

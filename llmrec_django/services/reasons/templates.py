@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.functional import lazy
 from django.utils.translation import get_language, gettext, gettext_noop, ngettext, pgettext
 
+from llmrec_django.engine.phrases import JOINERS, continues_letter
 from llmrec_django.models import Resource
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST_TITLE = 80
 _HAN = re.compile("[\u3400-\u9fff]")
+_OPENERS = {**dict.fromkeys("\u202a\u202b\u202d\u202e", "\u202c"), **dict.fromkeys("\u2066\u2067\u2068", "\u2069")}
+"""Character that begins a direction → the one that ends it."""
 BOOSTED = "boosted"
 """The rule of something that editors want shown sooner; it would not be there for that alone."""
 NEARLY = 0.6
@@ -171,9 +174,25 @@ def _title(resource: EvidenceResource | None) -> dict[str, str]:
 
 
 def short_title(title: str) -> str:
-    """Return a title as a sentence can hold it: on one line, cut where it is long."""
+    """Return a title as a sentence can hold it: on one line, cut where it is long, its directions closed."""
     line = " ".join(title.split())
-    return line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1].rstrip()}…"
+    if len(line) > LONGEST_TITLE:
+        end = LONGEST_TITLE - 1
+        while end and (continues_letter(line[end]) or line[end - 1] in JOINERS):
+            end -= 1
+        line = f"{line[:end].rstrip()}…"
+    return line + _unclosed(line)
+
+
+def _unclosed(line: str) -> str:
+    """Return what closes the directions that a text opens: else the rest of the sentence would be turned around."""
+    closers = []
+    for char in line:
+        if char in _OPENERS:
+            closers.append(_OPENERS[char])
+        elif char in closers[-1:]:
+            closers.pop()
+    return "".join(reversed(closers))
 
 
 def _topics(names: Sequence[str]) -> dict[str, str]:

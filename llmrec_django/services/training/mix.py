@@ -66,6 +66,11 @@ class Mix:
                 total[:, new] = self.by_text.combine(texts, lengths)
         return total
 
+    @property
+    def is_of_one(self) -> bool:
+        """Whether it is one source as it is; see `of_one`."""
+        return len(self.blend.sources) == 1 and not self.by_text.sources
+
     def scaled(self, factors: Mapping[str, float]) -> Self:
         """Multiply the weights of sources by factors; see `Blend.scaled`."""
         return replace(self, blend=self.blend.scaled(factors), by_text=self.by_text.scaled(factors))

@@ -20,7 +20,7 @@ from llmrec_django.retrieval.late import late_hashes
 from llmrec_django.services import artifacts
 from llmrec_django.services.training.borrowed import BASE, BorrowedSource, rebuild_borrowed, score_each
 from llmrec_django.services.training.dataset import rows_in
-from llmrec_django.services.training.mix import Mix
+from llmrec_django.services.training.mix import OF_TEXT, Mix
 from llmrec_django.services.training.relevance import NAME as RELEVANCE
 from llmrec_django.services.training.relevance import RelevanceSource
 from llmrec_django.services.training.sources import (
@@ -86,7 +86,12 @@ class Scorer:
 
     @functools.cached_property
     def new_rows(self) -> NDArray[np.int64]:
-        """Rows of `new_ids`, without those that are not in this version's catalogue; increasing."""
+        """Rows of `new_ids`, without those that are not in this version's catalogue; increasing.
+
+        None where nothing that serves can tell them apart, as popularity cannot: no place is worth giving to any one.
+        """
+        if not self.judges_new:
+            return np.zeros(0, dtype=np.int64)
         rows = rows_in(self.resource_ids, np.unique(self.new_ids))
         return rows[rows >= 0]
 
@@ -101,8 +106,13 @@ class Scorer:
 
     @functools.cached_property
     def new_set(self) -> frozenset[int]:
-        """`new_ids` to look one up in."""
-        return frozenset(self.new_ids.tolist())
+        """The resources of `new_rows`, to look one up in."""
+        return frozenset(self.resource_ids[self.new_rows].tolist())
+
+    @property
+    def judges_new(self) -> bool:
+        """Some source that has a say reads texts."""
+        return any(source.name in (*OF_TEXT, RELEVANCE) for source in self.used_sources())
 
     @property
     def last_id(self) -> int:

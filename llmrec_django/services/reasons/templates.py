@@ -26,6 +26,7 @@ LONGEST_TITLE = 80
 _HAN = re.compile("[\u3400-\u9fff]")
 _OPENERS = {**dict.fromkeys("\u202a\u202b\u202d\u202e", "\u202c"), **dict.fromkeys("\u2066\u2067\u2068", "\u2069")}
 """Character that begins a direction → the one that ends it."""
+_TURNS = re.compile(f"[{''.join(_OPENERS)}]")
 BOOSTED = "boosted"
 """The rule of something that editors want shown sooner; it would not be there for that alone."""
 NEARLY = 0.6
@@ -181,7 +182,7 @@ def short_title(title: str) -> str:
         while end and (continues_letter(line[end]) or line[end - 1] in JOINERS):
             end -= 1
         line = f"{line[:end].rstrip()}…"
-    return line + _unclosed(line)
+    return line + _unclosed(line) if _TURNS.search(line) else line
 
 
 def _unclosed(line: str) -> str:

@@ -114,7 +114,8 @@ class ByteRows(_Rows):
             self._bytes[begin : begin + 4096] = np.rint(part / unit)
 
     def _read(self, rows: NDArray[Any]) -> NDArray[Any]:
-        read: NDArray[Any] = self._bytes[rows] * self._units[rows]
+        read: NDArray[Any] = self._bytes.take(rows, axis=0).astype(np.float32)
+        read *= self._units[rows]
         return read
 
     def _all(self) -> NDArray[Any]:

@@ -293,6 +293,7 @@ class _Narrowed:
     _of_new: tuple[NDArray[np.int64], Float32Vector] | None = None
     _said: list[tuple[NDArray[np.int64], Mapping[str, Float32Matrix]]] = field(default_factory=list)
     """As `Basis.said`."""
+    _hearing: dict[bool, list[Source]] = field(default_factory=dict)
 
     @property
     def new_ids(self) -> frozenset[int]:
@@ -357,7 +358,9 @@ class _Narrowed:
         return scores
 
     def _heard(self, *, of_new: bool = False) -> list[Source]:
-        return self.narrowing.scorer.heard(self._length(), of_new=of_new)
+        if of_new not in self._hearing:
+            self._hearing[of_new] = self.narrowing.scorer.heard(self._length(), of_new=of_new)
+        return self._hearing[of_new]
 
     def _length(self) -> NDArray[np.integer]:
         return self.narrowing.asked.log.lengths[self.row : self.row + 1]

@@ -67,7 +67,7 @@ class BorrowedSource:
         lenders, shares = np.asarray(self.lenders), np.asarray(self.shares)
         lent = np.empty((len(given), len(self.rows)), dtype=np.float32)
         for row, theirs in enumerate(given):
-            lent[row] = np.einsum("rk,rk->r", theirs[lenders], shares)
+            lent[row] = np.einsum("rk,rk->r", theirs.take(lenders), shares)
         lent[:, ~shares.any(axis=1)] = np.nan
         scores[:, self.rows] = lent
         return scores

@@ -32,6 +32,9 @@ LEARNERS = LearnerProfile._meta.db_table
 # Public data sets give popular items low ids; ordering ties by id would score hits that nobody earned.
 TIE_BREAK = "hashint8({id}), {id}"
 POPULAR_LENGTH = 1000
+POPULAR_ENOUGH = 50
+"""With fewer resources chosen lately, what was chosen at any time follows them: after a holiday, one learner's first
+choice must not be all that is popular."""
 POPULAR_SAMPLE = 100_000
 """So many interactions, the latest, say what is popular: on a busy site more would take longer than a request may."""
 POPULAR_PAUSE_S = 60
@@ -142,7 +145,8 @@ def query_words(query: str) -> tuple[list[str], list[str]]:
 
 
 def popular(tenant: str, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
-    """Return the `n` eligible resources that most learners of the tenant chose lately, most first.
+    """Return the `n` eligible resources that most learners of the tenant chose lately, most first, then those chosen
+    before.
 
     The tenant's list is cached for LLMREC["POPULAR_CACHE_S"]; eligibility is asked at read time.
     """
@@ -153,7 +157,9 @@ def popular(tenant: str, eligibility: Eligibility, n: int) -> list[tuple[int, fl
     if counts is None:
         since = timezone.now() - timedelta(days=conf.POPULAR_DAYS)
         try:
-            counts = _popular_counts(tenant, since) or _popular_counts(tenant, None)
+            counts = _popular_counts(tenant, since)
+            if len(counts) < POPULAR_ENOUGH:
+                counts = _followed_by(counts, _popular_counts(tenant, None))
         except DatabaseError:
             # It takes too long, most likely, and would again for the next one who asks.
             caching.keep(key, [], min(POPULAR_PAUSE_S, conf.POPULAR_CACHE_S))
@@ -179,6 +185,14 @@ def _popular_counts(tenant: str, since: Any) -> list[tuple[int, float]]:
     with candidate_cursor(database()) as cursor:
         cursor.execute(sql, params)
         return [(int(pk), float(n)) for pk, n in cursor.fetchall()]
+
+
+def _followed_by(lately: list[tuple[int, float]], ever: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Go on with what was popular at any time; its scores are brought below the others'."""
+    there = {pk for pk, _ in lately}
+    more = [row for row in ever if row[0] not in there]
+    scale = lately[-1][1] / (1 + more[0][1]) if lately and more else 1.0
+    return [*lately, *((pk, n * scale) for pk, n in more)][:POPULAR_LENGTH]
 
 
 def in_order(ids: Sequence[int], scores: Sequence[float], eligibility: Eligibility, n: int) -> list[tuple[int, float]]:

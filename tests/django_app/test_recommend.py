@@ -146,6 +146,19 @@ def test_someone_unknown_gets_what_is_popular_then_what_is_new(catalogue):
     assert result.fallback == "newest"
 
 
+def test_what_was_popular_before_follows_what_is_lately(catalogue):
+    for n, key in enumerate(["law-1", "law-1", "law-1", "cooking-2", "cooking-2", "astronomy-3"]):
+        did(learner(f"p{n}"), catalogue[key])
+    Interaction.objects.update(occurred_at=timezone.now() - timedelta(days=400))
+    did(learner("back"), catalogue["cooking-5"])
+    result = recommend(None, k=5)
+    assert keys(result)[:4] == ["cooking-5", "law-1", "cooking-2", "astronomy-3"]
+    assert [item.source for item in result] == ["popular"] * 4 + ["newest"]
+    scores = [item.score for item in result if item.source == "popular"]
+    assert scores == sorted(scores, reverse=True)
+    assert str(result.items[1].reason) == "Among what learners here choose most."
+
+
 def test_a_list_is_full_without_vectors_profile_history_or_popularity(hashing):
     Resource.objects.bulk_create([Resource(key=f"r{i}", title=f"R{i}") for i in range(5)])
     assert len(recommend(None, k=4)) == 4

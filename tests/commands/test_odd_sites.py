@@ -154,8 +154,9 @@ def test_where_only_popularity_counts_lists_are_not_worse_than_it(tmp_path, n_le
     ours, theirs = scores(lists, histories), popular_scores(events, lists, histories)
     # Ties fall otherwise in every run: an interval that chance leaves once in a thousand.
     assert paired_difference(ours, theirs, confidence=0.998).high >= 0
-    reversed_lists = {user: ranked[::-1] for user, ranked in lists.items()}
-    assert paired_difference(scores(reversed_lists, histories), theirs, confidence=0.998).high < 0
+    if n_learners > 100:  # as many can tell: lists turned around are worse for sure
+        reversed_lists = {user: ranked[::-1] for user, ranked in lists.items()}
+        assert paired_difference(scores(reversed_lists, histories), theirs, confidence=0.998).high < 0
     assert theirs.mean() > 0.2  # so there was something to lose
 
 

@@ -72,6 +72,8 @@ def tab(live_server, learner, client, monkeypatch):
 
 @pytest.mark.parametrize("address", ["/", "/lazy/"])
 def test_better_reasons_replace_the_templates_on_an_open_page(tab, live_server, service, address):
+    from playwright.sync_api import expect
+
     service.answers = [chat(SAID)]
     tab.goto(live_server.url + address)
     shown = tab.locator(".llmrec-reason")
@@ -81,8 +83,7 @@ def test_better_reasons_replace_the_templates_on_an_open_page(tab, live_server, 
     run.write_pending()
     with tab.expect_response("**/llmrec/reasons/**"):
         tab.clock.run_for(5000)
-    tab.wait_for_function(f"document.querySelector('.llmrec-reason').textContent === {SAID!r}")
-    assert shown.all_text_contents() == [SAID, SAID]
+    expect(shown).to_have_text([SAID, SAID])
     assert set(RecommendationItem.objects.values_list("reason_source", flat=True)) == {"llm"}
 
 

@@ -24,7 +24,6 @@ from llmrec_django.services.training.mix import OF_TEXT, Mix
 from llmrec_django.services.training.relevance import NAME as RELEVANCE
 from llmrec_django.services.training.relevance import RelevanceSource
 from llmrec_django.services.training.sources import (
-    HISTORY_MODELS,
     Asked,
     ContentSource,
     FactorSource,
@@ -361,7 +360,7 @@ def _open(folder: str) -> Scorer:
             if kind == BorrowedSource.__name__:
                 base = next(source for source in sources if source.name == BASE)
                 sources.append(rebuild_borrowed(name, base, _mapped(files)))
-            elif kind == HistorySource.__name__ and name in HISTORY_MODELS:
+            elif kind == HistorySource.__name__:
                 sources.append(rebuild(name, kind, _mapped(files)))
             else:
                 # Of neighbours a list needs the rows of a few resources, however small the catalogue.

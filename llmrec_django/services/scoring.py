@@ -228,10 +228,8 @@ class _Whole:
             return _Passing(eligibility).first(self.resource_ids[rows], self.scores[rows], n, look)
         self._passing = _Passing(eligibility)
         also = _first_look(*self._new(), n_new) if n_new else ()
-        if self.scorer.mix.is_of_one:
-            rows = self._told(np.arange(len(self.scores)))
-            return self._passing.first(self.resource_ids[rows], self.scores[rows], n, look, also)
-        return self._passing.first(self.resource_ids, self.scores, n, look, also)
+        rows = self._told(np.arange(len(self.scores)))
+        return self._passing.first(self.resource_ids[rows], self.scores[rows], n, look, also)
 
     def _told(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Leave out the rows of which a version of one baseline says nothing: their order would be nobody's."""
@@ -293,7 +291,6 @@ class _Narrowed:
     _of_new: tuple[NDArray[np.int64], Float32Vector] | None = None
     _said: list[tuple[NDArray[np.int64], Mapping[str, Float32Matrix]]] = field(default_factory=list)
     """As `Basis.said`."""
-    _hearing: dict[bool, list[Source]] = field(default_factory=dict)
 
     @property
     def new_ids(self) -> frozenset[int]:
@@ -358,9 +355,7 @@ class _Narrowed:
         return scores
 
     def _heard(self, *, of_new: bool = False) -> list[Source]:
-        if of_new not in self._hearing:
-            self._hearing[of_new] = self.narrowing.scorer.heard(self._length(), of_new=of_new)
-        return self._hearing[of_new]
+        return self.narrowing.scorer.heard(self._length(), of_new=of_new)
 
     def _length(self) -> NDArray[np.integer]:
         return self.narrowing.asked.log.lengths[self.row : self.row + 1]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from django.core.cache import cache
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils.translation import override
 
 from llmrec_django import api
@@ -75,6 +75,15 @@ WORDS = {
             ("焊接工艺", "安全", "焊枪", "焊缝", "钢材", "维修"),
         ],
         ("入门", "习题", "研讨", "项目"),
+    ),
+    "th": (
+        [
+            ("พฤกษศาสตร์", "ราก", "ใบ", "เมล็ด", "มอส", "กล้วยไม้"),
+            ("ประวัติศาสตร์โรมัน", "วุฒิสภา", "สะพานส่งน้ำ", "กองทหาร", "จักรพรรดิ", "ปอมเปอี"),
+            ("พีชคณิต", "กรุป", "ริง", "ฟีลด์", "เมทริกซ์", "สมการ"),
+            ("การเชื่อมโลหะ", "ความปลอดภัย", "หัวเชื่อม", "รอยเชื่อม", "เหล็กกล้า", "การซ่อม"),
+        ],
+        ("เบื้องต้น", "แบบฝึกหัด", "สัมมนา", "โครงงาน"),
     ),
 }
 GOALS = {
@@ -387,6 +396,24 @@ def test_where_only_popularity_counts_it_serves(tmp_path, settings, share):
     for user, found in lists.items():
         # Popularity cannot tell new resources apart, so none of them gets a place that is kept for one.
         assert [chosen[key] for key in found] == most_chosen(site, user)
+
+
+def test_thai_titles(tmp_path):
+    site = make_site("th", learners=100, lengths=(4, 5, 6))
+    lists, said = run_site(site, tmp_path)
+    check_titles(site)
+    check_lists(site, lists)
+    check_training(said)
+    check_better(site, lists)
+
+
+def test_where_nobody_has_two_resources_popularity_goes_on(tmp_path):
+    site = make_site("en", learners=30, lengths=(2,))
+    with pytest.raises(CommandError, match="nothing can be held out"):
+        run_site(site, tmp_path)
+    output = tmp_path / "run.csv"
+    call_command("llmrec_recommend", "--users", "all", "-k", "3", "--output", str(output))
+    assert len(output.read_text().splitlines()) == 1 + 30 * 3
 
 
 def test_a_handful_of_learners_is_told_so(tmp_path):

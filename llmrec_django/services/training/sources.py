@@ -414,7 +414,7 @@ def rebuild(name: str, kind: str, arrays: Mapping[str, NDArray[Any]]) -> Source:
     Raises:
         KeyError: an array or the kind is unknown.
     """
-    if kind == "FactorSource" or name == "ials":  # which had another kind once
+    if kind == "FactorSource":
         return FactorSource(name, ials.IalsModel.from_arrays(arrays), np.asarray(arrays["known"]))
     if kind == "HistorySource":
         return HistorySource(name, HISTORY_MODELS[name].from_arrays(arrays), arrays["known"])

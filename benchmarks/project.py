@@ -63,6 +63,20 @@ def seconds() -> Iterator[Callable[[], float]]:
     ended.append(time.perf_counter())
 
 
+def replay(direct: Any, statements: list[tuple[str, Any]]) -> None:
+    """Send what a product sent through bare psycopg, on a connection that commits by itself; read all of its rows."""
+    import psycopg
+
+    with psycopg.ClientCursor(direct) as cursor:
+        for sql, params in statements:
+            cursor.execute(sql, params or None)
+            while True:  # a message may hold several statements
+                if cursor.description:
+                    cursor.fetchall()
+                if not cursor.nextset():
+                    break
+
+
 def percentile(values: list[float], q: float) -> float:
     ordered = sorted(values)
     return ordered[min(int(q * len(ordered)), len(ordered) - 1)]

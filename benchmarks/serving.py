@@ -336,19 +336,13 @@ def _against_bare(learners: list[Any], connection: Any) -> tuple[list[float], li
 
 
 def _replay(direct: Any, statements: list[tuple[str, Any]]) -> float:
-    import psycopg
-
     # A list that is stored has an id of its own.
     sent = [
         (sql, [uuid.uuid4() if isinstance(value, uuid.UUID) else value for value in params or ()])
         for sql, params in statements
     ]
     began = time.perf_counter()
-    with direct.transaction(), psycopg.ClientCursor(direct) as cursor:
-        for sql, params in sent:
-            cursor.execute(sql, params or None)
-            if cursor.description:
-                cursor.fetchall()
+    project.replay(direct, sent)
     return time.perf_counter() - began
 
 

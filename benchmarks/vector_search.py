@@ -197,7 +197,7 @@ def _similar_against_bare(space: Any, ids: Any) -> None:
         for turn, (resource, sent) in enumerate(zip(resources, statements, strict=True)):
             runs = [
                 (product, lambda resource=resource: api.similar(resource, k=K)),
-                (bare, lambda sent=sent: _replay(direct, sent)),
+                (bare, lambda sent=sent: project.replay(direct, sent)),
                 (unfiltered, lambda resource=resource: _unfiltered(direct, space, resource.pk)),
             ]
             # Whoever comes first reads the pages into memory for the others: take turns.
@@ -220,16 +220,6 @@ def _similar_against_bare(space: Any, ids: Any) -> None:
         )
     )
     print(f"\nqueries per api.similar: {len(statements[-1])}")
-
-
-def _replay(direct: Any, statements: list[tuple[str, Any]]) -> None:
-    import psycopg
-
-    with direct.transaction(), psycopg.ClientCursor(direct) as cursor:
-        for sql, params in statements:
-            cursor.execute(sql, params)
-            if cursor.description:
-                cursor.fetchall()
 
 
 def _unfiltered(direct: Any, space: Any, resource_id: int) -> None:

@@ -14,7 +14,7 @@ from llmrec_django import caching
 from llmrec_django.conf import conf
 from llmrec_django.engine.phrases import marks
 from llmrec_django.models import Interaction, LearnerProfile, ProfileVector, Resource, ResourceVector
-from llmrec_django.retrieval.sql import candidate_cursor, database, id_array, read_vectors, vector_literal
+from llmrec_django.retrieval.sql import database, id_array, read_vectors, run_candidates, vector_literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,9 +182,7 @@ def _popular_counts(tenant: str, since: Any) -> list[tuple[int, float]]:
         + " LIMIT %s"
     )
     params = [tenant, positive, conf.RATING_LIKED_FROM, *([since] if since else []), POPULAR_LENGTH]
-    with candidate_cursor(database()) as cursor:
-        cursor.execute(sql, params)
-        return [(int(pk), float(n)) for pk, n in cursor.fetchall()]
+    return [(int(pk), float(n)) for pk, n in run_candidates(sql, params)]
 
 
 def _followed_by(lately: list[tuple[int, float]], ever: list[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -207,9 +205,7 @@ def eligible_among(ids: Sequence[int], eligibility: Eligibility) -> set[int]:
         return set()
     # Of these rows alone: as a join the planner might test the whole catalogue.
     sql = f'{eligibility.sql} AND "{RESOURCES}"."id" = ANY(%s::bigint[])'
-    with candidate_cursor(database()) as cursor:
-        cursor.execute(sql, [*eligibility.params, id_array(ids)])
-        return {int(pk) for (pk,) in cursor.fetchall()}
+    return {pk for (pk,) in run_candidates(sql, [*eligibility.params, id_array(ids)])}
 
 
 def first_visible(rows: Sequence[tuple[int, float]], eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
@@ -239,9 +235,7 @@ def nearest_of_all(points: Sequence[tuple[VectorSpace, Float32Vector]], n: int) 
         for space, _ in points
     )
     params = [value for _, point in points for value in (vector_literal(point), n)]
-    with candidate_cursor(database()) as cursor:
-        cursor.execute(" UNION ALL ".join(scans), params)
-        return [int(pk) for (pk,) in cursor.fetchall()]
+    return [pk for (pk,) in run_candidates(" UNION ALL ".join(scans), params)]
 
 
 def known_of_learners(
@@ -365,9 +359,7 @@ def _fetch(
     """
     limit = n if eligibility.check_rows is None else 3 * n
     while True:
-        with candidate_cursor(database()) as cursor:
-            cursor.execute(sql, (*params, *[limit] * limits))
-            rows = [(int(pk), float(score)) for pk, score in cursor.fetchall()]
+        rows = [(int(pk), float(score)) for pk, score in run_candidates(sql, (*params, *[limit] * limits))]
         if eligibility.check_rows is None:
             return rows
         visible = eligibility.check_rows([pk for pk, _ in rows])

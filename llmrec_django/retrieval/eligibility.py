@@ -21,7 +21,7 @@ from llmrec_django.models import Interaction, LearnerProfile, Placement, Resourc
 from llmrec_django.models.learner import DISMISSING, RESTORED
 from llmrec_django.models.screening import screen_id
 from llmrec_django.retrieval.dismissals import unlike
-from llmrec_django.retrieval.sql import database
+from llmrec_django.retrieval.sql import database, spelt_out
 from llmrec_django.sources import registry
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 EVERYTHING_TOUCHED = Placement.Seen.HIDE
 ANYBODY = -1
-"""Stands for a learner in what is compiled for all of them."""
+"""Stands for a learner while what is asked of all of them is compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,9 @@ def eligible(audience: Audience) -> Eligibility:
     except EmptyResultSet:
         return Eligibility("", ())
     if audience.learner is not None and audience.learner.pk:
-        seen, seen_params = _seen_by_anybody(using, audience.seen, tuple(conf.VERBS.items()))
+        seen = _seen_by_anybody(using, audience.seen, tuple(conf.VERBS.items()))
         sql += seen
-        params += tuple(audience.learner.pk if value == ANYBODY else value for value in seen_params)
+        params += (audience.learner.pk,) if seen else ()
     # Joined as text: resolving the host's querysets inside ours costs as much as the rest of the query together.
     return Eligibility(
         f"{sql} AND ({visible})",
@@ -122,16 +122,16 @@ def nameable(eligibility: Eligibility) -> tuple[str, tuple[Any, ...]]:
 
     Where the host's tables are in another database, `eligibility.visible_rows` is to be asked as well.
     """
-    public, params = _public(database(), conf.SCREEN["UNSCREENED"], screen_id())
-    return f"{public} AND ({eligibility.visible})", (*params, *eligibility.visible_params)
+    public = _public(database(), conf.SCREEN["UNSCREENED"], screen_id())
+    return f"{public} AND ({eligibility.visible})", eligibility.visible_params
 
 
 @functools.lru_cache(maxsize=8)
-def _public(using: str, unscreened: str, screen: str) -> tuple[str, tuple[Any, ...]]:
+def _public(using: str, unscreened: str, screen: str) -> str:
     """Compile what anybody may see as far as we know, as a condition; the arguments are what it depends on."""
     resources = _screened(Resource.objects.available(Now())).order_by().values("pk")
     sql, params = resources.query.get_compiler(using).as_sql()
-    return f"({sql.partition(' WHERE ')[2]})", tuple(params)
+    return f"({spelt_out(sql.partition(' WHERE ')[2], params, using)})"
 
 
 def _asked_for(audience: Audience, using: str) -> tuple[str, tuple[Any, ...]]:
@@ -161,8 +161,8 @@ def _compiled_once(audience: Audience, using: str, unscreened: str, screen: str)
 
 
 @functools.lru_cache(maxsize=16)
-def _seen_by_anybody(using: str, policy: str, verbs: Any) -> tuple[str, tuple[Any, ...]]:
-    """Compile the condition that leaves out what a learner has seen, with `ANYBODY` in the place of the learner.
+def _seen_by_anybody(using: str, policy: str, verbs: Any) -> str:
+    """Compile the condition that leaves out what a learner has seen; its one parameter is the learner. "" for none.
 
     The arguments are what it depends on.
     """
@@ -170,9 +170,9 @@ def _seen_by_anybody(using: str, policy: str, verbs: Any) -> tuple[str, tuple[An
     try:
         sql, params = seen.order_by().query.get_compiler(using).as_sql()
     except EmptyResultSet:
-        return "", ()
+        return ""
     # NOT IN, not NOT EXISTS: it is read once into a hash whatever the planner believes about the tables.
-    return f' AND "{Resource._meta.db_table}"."id" NOT IN ({sql})', tuple(params)
+    return f' AND "{Resource._meta.db_table}"."id" NOT IN ({spelt_out(sql, params, using, but=ANYBODY)})'
 
 
 def _both(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmrec_django.models import Resource, ResourceVector
-from llmrec_django.retrieval.sql import candidate_cursor, database
+from llmrec_django.retrieval.sql import run_candidates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,5 @@ def late_hashes(
     where = f"WHERE v.space_id = {int(space.pk)} AND r.tenant = %s AND v.resource_id"
     # Two ranges of one index; an OR between them would read the whole space.
     sql = f"{chosen}{where} > %s UNION ALL {chosen}{where} = ANY(%s) ORDER BY 1 DESC LIMIT %s"
-    with candidate_cursor(database()) as cursor:
-        cursor.execute(sql, [tenant, last_id, tenant, textless[:MAX_TEXTLESS].tolist(), n])
-        return {int(pk): text_hash for pk, text_hash in reversed(cursor.fetchall())}
+    rows = run_candidates(sql, [tenant, last_id, tenant, textless[:MAX_TEXTLESS].tolist(), n])
+    return {int(pk): text_hash for pk, text_hash in reversed(rows)}

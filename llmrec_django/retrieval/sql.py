@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakSet
 
 import numpy as np
 from django.db import connections, router, transaction
@@ -15,7 +13,7 @@ from llmrec_django.conf import conf
 from llmrec_django.models import Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from django.db.models import Model
 
@@ -38,59 +36,73 @@ def _extension_version(using: str) -> tuple[int, ...]:
     return tuple(int(part) for part in row[0].split(".")) if row else ()
 
 
-def _session_settings(using: str) -> dict[str, str]:
+def _session_settings(using: str) -> str:
+    """Return the statement that sets what candidate queries run under, until the end of the transaction."""
+    return _settings_sql(_extension_version(using), int(conf.INDEX_EF_SEARCH), int(conf.STATEMENT_TIMEOUT_MS or 0))
+
+
+@functools.lru_cache(maxsize=8)
+def _settings_sql(extension: tuple[int, ...], ef_search: int, timeout_ms: int) -> str:
     settings = {
         # Compiling a query that runs for milliseconds costs more than it saves.
         "jit": "off",
-        "hnsw.ef_search": str(conf.INDEX_EF_SEARCH),
+        "hnsw.ef_search": str(ef_search),
     }
-    if _extension_version(using) >= (0, 8):
+    if extension >= (0, 8):
         # Without it an index scan stops after ef_search rows, however few of them pass the filter.
         settings["hnsw.iterative_scan"] = "relaxed_order"
-    if conf.STATEMENT_TIMEOUT_MS:
-        settings["statement_timeout"] = f"{int(conf.STATEMENT_TIMEOUT_MS)}ms"
-    return settings
+    if timeout_ms:
+        settings["statement_timeout"] = f"{timeout_ms}ms"
+    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
 
 
-@contextmanager
-def candidate_cursor(using: str) -> Iterator[Any]:
-    """Yield a cursor for candidate queries, in a transaction (a savepoint inside the host's).
+def spelt_out(sql: str, params: Sequence[Any], using: str, *, but: Any = None) -> str:
+    """Return SQL with its parameters written into it, as the driver quotes them: for what is compiled once and sent for
+    every list.
 
-    The settings are local to the transaction; inside the host's transaction they are put back afterwards. Inside
-    another one of ours it is the same transaction, and costs nothing: queries that belong together are put in one.
+    Args:
+        but: A parameter that stays one, wherever it stands.
     """
+    ops: Any = connections[using].ops
+    written = ("%s" if value == but else ops.compose_sql("%s", [value]).replace("%", "%%") for value in params)
+    return sql.replace("%%", "%%%%") % tuple(written)
+
+
+def run_candidates(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run one candidate query under our settings and time limit; return its rows.
+
+    The settings end with the query, inside the host's transaction too. Where the driver can do that, they go to the
+    database in one message with it: on their own they would take longer on the way than many a query.
+    """
+    using = database()
     connection = connections[using]
-    if connection in _inside:
-        with connection.cursor() as cursor:
-            yield cursor
-        return
     settings = _session_settings(using)
-    nested = connection.in_atomic_block
+    in_one = _takes_several(connection)
+
+    def run(cursor: Any) -> list[tuple[Any, ...]]:
+        if in_one:
+            cursor.execute(f"{settings}; {sql}", params)
+            cursor.nextset()
+        else:
+            cursor.execute(settings)
+            cursor.execute(sql, params)
+        return list(cursor.fetchall())
+
+    if in_one and connection.get_autocommit():  # one message is one transaction
+        with connection.cursor() as cursor:
+            return run(cursor)
     with transaction.atomic(using=using), connection.cursor() as cursor:
-        names = list(settings)
-        before: tuple[Any, ...] = ()
-        if nested:
-            cursor.execute("SELECT " + ", ".join(f"current_setting('{name}', true)" for name in names))
-            before = cursor.fetchone()
-        cursor.execute(
-            "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in names),
-            list(settings.values()),
-        )
-        _inside.add(connection)
-        try:
-            yield cursor
-        finally:
-            _inside.discard(connection)
-        if nested:
-            # A parameter of an extension that was not loaded before reads as NULL: leave ours.
-            back = {name: value for name, value in zip(names, before, strict=True) if value}
-            cursor.execute(
-                "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in back), list(back.values())
-            )
+        rows = run(cursor)
+        transaction.set_rollback(True, using=using)  # what is undone is the settings alone
+        return rows
 
 
-_inside: WeakSet[Any] = WeakSet()
-"""Connections, each of one thread, that are inside a `candidate_cursor`."""
+def _takes_several(connection: Any) -> bool:
+    """Say whether the driver sends several statements at once and gives back the results of each: psycopg 3 does,
+    where it puts the parameters in itself."""
+    return connection.Database.__name__ == "psycopg" and not connection.settings_dict["OPTIONS"].get(
+        "server_side_binding"
+    )
 
 
 def load_rows(

@@ -371,7 +371,7 @@ class _Kept:
             places = rows_in(touched.astype(np.int64), rows)
             if (places >= 0).all():
                 return ids[places], weights[places]
-        return source.ids[rows], source.weights[rows]
+        return source.read(rows)
 
 
 @singledispatch
@@ -382,7 +382,7 @@ def _cut(source: Any, kept: _Kept) -> Any:
 
 @_cut.register(NeighbourSource)
 def _(source: NeighbourSource, kept: _Kept) -> _Table:
-    trained = kept.met < len(source.ids)  # those that came after training are not in its arrays
+    trained = kept.met < len(source.neighbours)  # those that came after training are not in its arrays
     read = kept.met[trained]
     matrix = np.zeros((len(kept.met), len(kept.rows)), dtype=np.float32)
     ids, weights = kept.neighbours(source, read)

@@ -33,6 +33,7 @@ from llmrec_django.services.training.sources import (
     rebuild,
     rows_of,
 )
+from llmrec_django.services.training.storing import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -351,6 +352,8 @@ def _open(folder: str) -> Scorer:
 
         new_ids = np.load(path / "new_ids.npy")[-MAX_NEW:]
         manifest = json.loads((path / "version.json").read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"its format is {manifest['format']!r}, this release reads {FORMAT}")
         sources: list[Source] = []
         for name, kind in manifest["sources"].items():
             if name == RELEVANCE:

@@ -17,7 +17,6 @@ from llmrec_django.retrieval.candidates import (
     nearest,
     nearest_of_all,
 )
-from llmrec_django.retrieval.sql import candidate_cursor, database
 from llmrec_django.services.scorer import InSpace, present_scorer_of, scorer_of
 from llmrec_django.services.training.borrowed import score_each
 from llmrec_django.services.training.dataset import interaction_weights, is_choice, rows_in
@@ -126,7 +125,7 @@ def score_learners(
         ArtifactError: the version's files are missing or damaged.
 
     Note:
-        One query for the interactions and goals of all learners; every few seconds one or three for resources that
+        One query for the interactions and goals of all learners; every few seconds one to three for resources that
         came since. A large catalogue takes more, for each list: see `_Narrowed`.
     """
     asking = [learner for learner in learners if learner.pk and learner.personalise]
@@ -303,28 +302,27 @@ class _Narrowed:
         self, eligibility: Eligibility, n: int, among_ids: Ids | None = None, *, n_new: int = 0
     ) -> list[tuple[int, float]]:
         ids = self.narrowing.scorer.resource_ids
-        with candidate_cursor(database()):
-            if among_ids is not None:
-                rows = np.unique(_rows(ids, among_ids))
-                return _Passing(eligibility).first(ids[rows], self._scores(rows), n, max(FIRST_LOOK, 4 * n))
-            self._passing = _Passing(eligibility)
-            also = _first_look(*self._new(), n_new) if n_new else ()
-            depth = max(CANDIDATES, 4 * n)
-            rows = self._candidates(depth, lambda points: nearest_of_all(points, depth))
-            order = _best_first(ids[rows], scores := self._scores(rows), max(FIRST_LOOK, 4 * n))
-            passing = self._passing.among(ids[rows[order]].tolist(), also)
-            if len(passing) >= max(n, WIDE * len(order)):
-                best = zip(ids[rows[order]].tolist(), scores[order].tolist(), strict=True)
-                ranked = [row for row in best if row[0] in passing]
-                found = first_visible(ranked, eligibility, n)
-                if len(found) >= n:
-                    return found
-            # Little of what is near may be shown: look among what may. Then few rows are compared, and all of them.
-            near = self._candidates(
-                depth, lambda points: [pk for point in points for pk, _ in nearest(*point, eligibility, depth)]
-            )
-            rows = np.union1d(rows, near)
-            return self._passing.first(ids[rows], self._scores(rows), n, max(FIRST_LOOK, 4 * n))
+        if among_ids is not None:
+            rows = np.unique(_rows(ids, among_ids))
+            return _Passing(eligibility).first(ids[rows], self._scores(rows), n, max(FIRST_LOOK, 4 * n))
+        self._passing = _Passing(eligibility)
+        also = _first_look(*self._new(), n_new) if n_new else ()
+        depth = max(CANDIDATES, 4 * n)
+        rows = self._candidates(depth, lambda points: nearest_of_all(points, depth))
+        order = _best_first(ids[rows], scores := self._scores(rows), max(FIRST_LOOK, 4 * n))
+        passing = self._passing.among(ids[rows[order]].tolist(), also)
+        if len(passing) >= max(n, WIDE * len(order)):
+            best = zip(ids[rows[order]].tolist(), scores[order].tolist(), strict=True)
+            ranked = [row for row in best if row[0] in passing]
+            found = first_visible(ranked, eligibility, n)
+            if len(found) >= n:
+                return found
+        # Little of what is near may be shown: look among what may. Then few rows are compared, and all of them.
+        near = self._candidates(
+            depth, lambda points: [pk for point in points for pk, _ in nearest(*point, eligibility, depth)]
+        )
+        rows = np.union1d(rows, near)
+        return self._passing.first(ids[rows], self._scores(rows), n, max(FIRST_LOOK, 4 * n))
 
     def best_new(self, eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
         if self._passing is None or self._passing.eligibility is not eligibility:

@@ -13,7 +13,7 @@ from llmrec_django.engine.evaluation.segments import history_segments
 from llmrec_django.models import ResourceVector
 from llmrec_django.retrieval.candidates import nearest_of_all, popular, resource_vectors, words
 from llmrec_django.retrieval.eligibility import everything
-from llmrec_django.retrieval.sql import candidate_cursor, database, vector_literal
+from llmrec_django.retrieval.sql import run_candidates, vector_literal
 from llmrec_django.services.training.dataset import rows_in
 
 if TYPE_CHECKING:
@@ -182,9 +182,7 @@ def _nearness(
         "SELECT id, score, rank, n FROM ranked WHERE id = ANY(%s) OR rank <= %s ORDER BY rank, id"
     )
     try:
-        with candidate_cursor(database()) as cursor:
-            cursor.execute(sql, [vector_literal(vector), list(resource_ids), n_best])
-            rows = cursor.fetchall()
+        rows = run_candidates(sql, [vector_literal(vector), list(resource_ids), n_best])
     except DatabaseError:
         logger.exception("nearness is explained without ranks space=%s", space_id)
         best = nearest_of_all([(space, vector)], n_best) if n_best else []

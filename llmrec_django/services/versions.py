@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Read for every list: without what is large and no list needs.
-SERVING_COLUMNS = tuple(
-    field.name for field in ModelVersion._meta.concrete_fields if field.name not in ("metrics", "config", "why")
-)
+# Read for every list: no more than lists need, the rest when it is asked for.
+SERVING_COLUMNS = ("id", "tenant", "run_id", "status", "artifact", "digest", "source_space", "relevance_space")
 SERVED = (ModelVersion.Status.ACTIVE, ModelVersion.Status.RETIRED, ModelVersion.Status.CANDIDATE)
 
 

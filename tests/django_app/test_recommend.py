@@ -274,10 +274,9 @@ def test_statement_timeout_serves_the_fallback_and_is_not_left_behind(catalogue,
     did(who, catalogue["cooking-1"])
 
     def slow(*args):
-        from llmrec_django.retrieval.sql import candidate_cursor
+        from llmrec_django.retrieval.sql import run_candidates
 
-        with candidate_cursor("default") as cursor:
-            cursor.execute("SELECT pg_sleep(5)")
+        run_candidates("SELECT pg_sleep(5)", [])
 
     monkeypatch.setattr(module, "nearest", slow)
     assert len(recommend(who, k=5)) == 5

@@ -133,7 +133,7 @@ class UserKnnModel:
         shared = np.repeat(weights * worth[latest], [span.stop - span.start for span in spans])
         met_by = np.concatenate([readers[span] for span in spans])
         alike = np.bincount(met_by, weights=shared, minlength=len(lengths))  # [U]
-        found = np.flatnonzero(alike)
+        found = np.flatnonzero(alike > 0)  # of booleans: many times quicker than of numbers
         likeness = alike[found] ** config.agreement * self._by_length[found]
         if len(found) > config.neighbours:
             nearest = np.argpartition(-likeness, config.neighbours - 1)[: config.neighbours]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ MAX_LENDERS = 20_000
 """Of a large catalogue only the most chosen lend: about those activity knows most."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class BorrowedSource:
     """score(j) = Σ_l share(j, l) · score of l by the base source, over the chosen resources l whose texts are nearest.
 
@@ -68,9 +69,14 @@ class BorrowedSource:
         lent = np.empty((len(given), len(self.rows)), dtype=np.float32)
         for row, theirs in enumerate(given):
             lent[row] = np.einsum("rk,rk->r", theirs.take(lenders), shares)
-        lent[:, ~shares.any(axis=1)] = np.nan
+        lent[:, self._textless] = np.nan
         scores[:, self.rows] = lent
         return scores
+
+    @cached_property
+    def _textless(self) -> NDArray[np.int64]:
+        """Places in `rows` of those without a text."""
+        return np.flatnonzero(~np.asarray(self.shares).any(axis=1))
 
     def only(self, rows: NDArray[np.int64]) -> BorrowedSource:
         """Judge no more than `rows`: where others have been chosen themselves, that says more."""

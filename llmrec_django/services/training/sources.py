@@ -7,6 +7,7 @@ evaluated in that very form.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -52,7 +53,7 @@ class Asked:
         init=False, default_factory=dict
     )
     """Of one learner: what sources read of neighbours, by the source's name, for the reasons that follow; the rows,
-    increasing, and `NeighbourSource.ids` and `weights` of them."""
+    increasing, and what `NeighbourSource.read` gave of them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "histories", without_pings(self.log.choices()).histories())
@@ -95,27 +96,57 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class NeighbourSource:
+class _OfChosen:
+    """A source that can say nothing of resources nobody chose."""
+
+    known: NDArray[np.bool_]
+
+    @cached_property
+    def unknown(self) -> NDArray[np.int64]:
+        """Rows of those: a few numbers, which every score leaves out."""
+        return np.flatnonzero(~np.asarray(self.known))
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourSource(_OfChosen):
     """A resource is good when the learner's recent resources name it as their neighbour."""
 
     name: str
-    ids: NDArray[np.int32]
-    """Neighbours of each resource, strongest first, -1 for none; int32 [N, K]."""
-    weights: NDArray[np.float32]
-    """float32 [N, K]"""
+    neighbours: NDArray[np.int32]
+    """Neighbours of each resource, strongest first, -1 for none, then the bits of their weights, float32. Side by side,
+    since the matrix may be a file: each resource is then read once; int32 [N, 2K]."""
     decay: float
     max_history: int
     known: NDArray[np.bool_]
     """Resources that somebody chose. Of the others nothing can be said, which is not the same as nothing good; [N]."""
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        ids: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        decay: float,
+        max_history: int,
+        known: NDArray[np.bool_],
+    ) -> NeighbourSource:
+        """Put neighbours and weights, both [N, K], side by side."""
+        bits = np.ascontiguousarray(weights, dtype=np.float32).view(np.int32)
+        return cls(name, np.hstack([ids.astype(np.int32, copy=False), bits]), decay, max_history, known)
+
+    def read(self, rows: NDArray[np.integer] | slice) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return neighbours and weights of some resources; int32 and float32 [n, K]."""
+        both = self.neighbours[rows]
+        k = both.shape[1] // 2
+        return both[:, :k], both.view(np.float32)[:, k:]
+
     def score(self, asked: Asked) -> Float32Matrix:
-        n = len(self.ids)
+        n = len(self.neighbours)
         recent = [latest_steps(history[history < n], self.decay, self.max_history) for history in asked.histories]
         met, offsets = stack_histories([steps for steps, _ in recent])
         # Only the rows that are asked for are read: the arrays may be files.
         touched, places = np.unique(met, return_inverse=True)
-        columns, values = self.ids[touched], self.weights[touched]  # [T, K]
+        columns, values = self.read(touched)  # [T, K]
         if len(recent) == 1:
             asked.read[self.name] = touched, columns, values
         scores = np.zeros((len(recent), n), dtype=np.float32)
@@ -124,13 +155,12 @@ class NeighbourSource:
             steps = places[offsets[row] : offsets[row + 1]]
             said = (values[steps] * weights[:, None]).ravel()
             scores[row] = np.bincount(columns[steps].ravel(), weights=said, minlength=n + 1)[1:]
-        scores[:, np.flatnonzero(~np.asarray(self.known))] = np.nan  # most are known: by number it is quicker
+        scores[:, self.unknown] = np.nan
         return _padded(scores, asked)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         return {
-            "ids": self.ids,
-            "weights": self.weights,
+            "neighbours": self.neighbours,
             "known": self.known,
             "form": np.array([self.decay, self.max_history]),
         }
@@ -181,7 +211,7 @@ class ContentSource:
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class PopularitySource:
     """A resource is good when many chose it."""
 
@@ -190,8 +220,12 @@ class PopularitySource:
     """float32 [N]"""
 
     def score(self, asked: Asked) -> Float32Matrix:
-        known = np.where(np.asarray(self.shares) > 0, self.shares, np.nan).astype(np.float32)
-        return _padded(np.broadcast_to(known, (len(asked.histories), len(known))), asked)
+        return _padded(np.broadcast_to(self._scores, (len(asked.histories), len(self._scores))), asked)
+
+    @cached_property
+    def _scores(self) -> NDArray[np.float32]:
+        """What everybody gets; NaN for what nobody chose; float32 [N]."""
+        return np.where(np.asarray(self.shares) > 0, self.shares, np.nan).astype(np.float32)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         return {"shares": self.shares}
@@ -201,8 +235,8 @@ HISTORY_MODELS: Mapping[str, Any] = {"user_knn": user_knn.UserKnnModel}
 """Models of the engine that score histories as they are."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HistorySource:
+@dataclass(frozen=True, eq=False)
+class HistorySource(_OfChosen):
     """A resource is good when a model of the engine says so: learners alike."""
 
     name: str
@@ -214,7 +248,7 @@ class HistorySource:
     def score(self, asked: Asked) -> Float32Matrix:
         n = self.model.n_resources
         scores = self.model.score([history[history < n] for history in asked.histories])
-        scores[:, np.flatnonzero(~np.asarray(self.known))] = np.nan
+        scores[:, self.unknown] = np.nan
         return _padded(scores, asked)
 
     def score_histories(self, histories: list[NDArray[np.int32]], rows: NDArray[np.int64]) -> Float32Matrix:
@@ -256,8 +290,8 @@ class Longest:
         return cls(rows, np.asarray(matrix[rows], dtype=np.float32))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FactorSource:
+@dataclass(frozen=True, eq=False)
+class FactorSource(_OfChosen):
     """A resource is good when its vector points where the learner's does: factorisation."""
 
     name: str
@@ -269,7 +303,7 @@ class FactorSource:
 
     def score(self, asked: Asked) -> Float32Matrix:
         scores = np.asarray(self.directions(asked) @ self.model.item_factors.T, dtype=np.float32)
-        scores[:, ~np.asarray(self.known)] = np.nan
+        scores[:, self.unknown] = np.nan
         return _padded(scores, asked)
 
     def directions(self, asked: Asked) -> Float32Matrix:
@@ -334,7 +368,7 @@ def _neighbours(module: Any, *, is_dense: bool = False) -> Callable[[str, Materi
         model = module.fit(material.chosen, config)
         ids, weights = model.neighbours(min(NEIGHBOURS, max(1, model.n_resources)))
         known = np.bincount(material.chosen.resources, minlength=model.n_resources) > 0
-        return NeighbourSource(name, ids, weights, model.decay, model.max_history, known)
+        return NeighbourSource.of(name, ids, weights, model.decay, model.max_history, known)
 
     return fit
 
@@ -425,5 +459,5 @@ def rebuild(name: str, kind: str, arrays: Mapping[str, NDArray[Any]]) -> Source:
         whitening = Whitening(np.asarray(arrays["mean"]), np.asarray(arrays["matrix"]))
         return ContentSource(name, arrays["vectors"], whitening, decay, int(max_history))
     if kind == "NeighbourSource":
-        return NeighbourSource(name, arrays["ids"], arrays["weights"], decay, int(max_history), arrays["known"])
+        return NeighbourSource(name, arrays["neighbours"], decay, int(max_history), arrays["known"])
     raise KeyError(kind)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from llmrec_django.services.training.sources import Source
     from llmrec_django.types import Float32Matrix
 
-FORMAT = 2
+FORMAT = 3
 """Of the files; another one is refused, and the version before serves."""
 NEIGHBOUR_ROWS = 20
 """Neighbours of each source stored in the table, for people and programs to look at; scoring reads the files."""
@@ -94,7 +94,7 @@ def _young(tenant: str) -> NDArray[np.int64]:
 
 
 def _store_neighbours(version: ModelVersion, dataset: Dataset, source: NeighbourSource) -> None:
-    ids, weights = source.ids[:, :NEIGHBOUR_ROWS], source.weights[:, :NEIGHBOUR_ROWS]
+    ids, weights = (part[:, :NEIGHBOUR_ROWS] for part in source.read(slice(None)))
     held = ids >= 0
     rows = []
     for row in np.nonzero(held.any(axis=1))[0]:

@@ -180,41 +180,41 @@ def _verbs(basis: Basis) -> dict[int, str]:
 def _evidence(
     resource: Resource, source: str, influences: dict[int, Influence], known: _Known, basis: Basis
 ) -> Evidence:
-    learner = basis.learner
-    influence = influences.get(resource.pk, Influence())
+    learner, pk = basis.learner, resource.pk
+    influence = influences.get(pk) or Influence()
     facts = known.facts
     # One that is recommended again was in the history too: neither its own reason nor another learner's choice.
-    is_again = resource.pk in known.verbs
+    is_again = pk in known.verbs
     own = tuple(
-        _named(facts.titles[pk], known.verbs.get(pk, ""), share, facts.shared.get((pk, resource.pk), 0) - is_again)
-        for pk, share in influence.own
-        if pk in facts.titles and pk != resource.pk
+        _named(facts.titles[mine], known.verbs.get(mine, ""), share, facts.shared.get((mine, pk), 0) - is_again)
+        for mine, share in influence.own
+        if mine in facts.titles and mine != pk
     )
-    unlocked = facts.unlocked_by.get(resource.pk, ())
+    unlocked = facts.unlocked_by.get(pk, ())
     text = learner.text if learner is not None and learner.personalise else ""
     minutes = learner.minutes_per_week if learner is not None else None
-    rule, told = (basis.rules or {}).get(resource.pk, ("", {}))
-    chosen_lately = round_down(facts.lately.get(resource.pk, 0), int(conf.EXPLAIN_MIN_LEARNERS))
+    rule, told = (basis.rules or {}).get(pk, ("", {}))
+    chosen_lately = round_down(facts.lately.get(pk, 0), int(conf.EXPLAIN_MIN_LEARNERS))
     fits = bool(minutes and resource.duration_minutes and resource.duration_minutes <= minutes)
     return Evidence(
-        resource=EvidenceResource(resource.pk, resource.key, resource.title, _titles(resource.translations)),
+        resource=EvidenceResource(pk, resource.key, resource.title, _titles(resource.translations)),
         source=source,
         own=own,
         parts=influence.parts,
         goal_share=influence.goal_share,
         goal_words=_goal_words(learner.goals, resource) if text and learner is not None else (),
         interests=_interests(learner.interests, resource) if text and learner is not None else (),
-        competencies=_shared_competencies(resource.pk, own, facts),
+        competencies=_shared_competencies(pk, own, facts),
         keywords=_shared_keywords(resource.keywords, own, facts),
         unlocked_by=tuple(
-            _named(facts.titles[pk], known.verbs.get(pk, ""), 0.0, 0) for pk in unlocked if pk in facts.titles
+            _named(facts.titles[done], known.verbs.get(done, ""), 0.0, 0) for done in unlocked if done in facts.titles
         )[:MOST_WORDS],
         popular=chosen_lately,
         popular_days=int(conf.POPULAR_DAYS) if chosen_lately else 0,
         level=resource.level if basis.level is not None and resource.level == nearest_level(basis.level) else "",
         minutes=(resource.duration_minutes or 0) if fits else 0,
         minutes_per_week=minutes if fits and minutes else 0,
-        new_days=facts.ages.get(resource.pk) if source == "newest" else None,
+        new_days=facts.ages.get(pk) if source == "newest" else None,
         rule=rule,
         rule_reasons=told,
     )

@@ -132,7 +132,8 @@ def _named(
     least = LEAST_PART * np.maximum(above, 0)
     goal_row = len(own) if has_goal else -1
     found = []
-    for column, lifting in enumerate(strongest(effects, most=len(effects), least_share=LEAST_SHARE)):
+    # No more than so many can have the least share of all.
+    for column, lifting in enumerate(strongest(effects, most=int(1 / LEAST_SHARE), least_share=LEAST_SHARE)):
         named = [(row, share) for row, share in lifting if effects[row, column] >= least[column]]
         goal = sum(share for row, share in named if row == goal_row)
         mine = [(int(own[row]), round(share, 3)) for row, share in named if row != goal_row]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import uuid
 from dataclasses import dataclass, replace
@@ -308,7 +309,13 @@ def _falling(ranked: Ranked) -> list[tuple[int, float]]:
 
 def _placement(tenant: str, name: str) -> Placement:
     found = Placement.objects.filter(tenant=tenant, name=name).select_related("experiment").first() if name else None
-    return found or Placement(tenant=tenant, name=name)
+    return found or _usual_placement(tenant, name)
+
+
+@functools.lru_cache(maxsize=64)
+def _usual_placement(tenant: str, name: str) -> Placement:
+    """Return what stands in for a placement that nobody has set up; it is read and never changed."""
+    return Placement(tenant=tenant, name=name)
 
 
 def _languages(asked: Sequence[str] | None, place: Placement, learner: LearnerProfile | None) -> Sequence[str]:

@@ -101,6 +101,11 @@ class Evidence:
     """Keywords that the resource shares with the first of `own`."""
     unlocked_by: tuple[EvidenceResource, ...] = ()
     """Resources that it asks for, which the learner has done."""
+    together: bool = False
+    """It stands here for the learner's history as a whole: without all of it it would stand much lower, and no single
+    resource of it stands out. `own` is empty then."""
+    among: EvidenceResource | None = None
+    """With `together`: the one that did most, which is little."""
     popular: int = 0
     """So many learners, at least, chose it in the last `popular_days` days; 0: too few to say so, or not why."""
     popular_days: int = 0
@@ -130,7 +135,7 @@ class Evidence:
 
     def resources(self) -> tuple[EvidenceResource, ...]:
         """Return every resource whose title may be said, the recommended one first."""
-        return (self.resource, *self.own, *self.unlocked_by)
+        return (self.resource, *self.own, *self.unlocked_by, *([self.among] if self.among else []))
 
     def numbers(self) -> frozenset[int]:
         """Return every number that may be said, apart from those inside titles and words."""
@@ -154,8 +159,9 @@ class Evidence:
             given[name] = tuple(EvidenceResource.from_dict(part) for part in given.get(name, ()))
         for name in ("goal_words", "interests", "competencies", "keywords"):
             given[name] = tuple(given.get(name, ()))
-        if "resource" in given:
-            given["resource"] = EvidenceResource.from_dict(given["resource"])
+        for name in ("resource", "among"):
+            if given.get(name) is not None:
+                given[name] = EvidenceResource.from_dict(given[name])
         return cls(**given)
 
 

@@ -160,6 +160,8 @@ def _verdict(one: Explained, found: Why) -> str:
 def evidence_lines(evidence: Evidence) -> list[tuple[str, str]]:
     """Return evidence as (what, said in the active language), without what is empty."""
     own = [_own(one) for one in evidence.own]
+    if evidence.together:
+        own = [_whole_history(evidence)]
     lines: list[tuple[Any, str]] = [
         (_("Lifted by"), "; ".join(own)),
         (
@@ -196,6 +198,14 @@ def evidence_lines(evidence: Evidence) -> list[tuple[str, str]]:
         (_("Editorial rule"), evidence.rule),
     ]
     return [(str(label), text) for label, text in lines if text]
+
+
+def _whole_history(evidence: Evidence) -> str:
+    if evidence.among is None:
+        return gettext("the history as a whole")
+    return gettext("the history as a whole, most of all “%(title)s”") % {
+        "title": evidence.among.local_title(get_language())
+    }
 
 
 def _own(one: EvidenceResource) -> str:

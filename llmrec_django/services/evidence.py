@@ -76,7 +76,7 @@ def explained(ranked: Sequence[Row], basis: Basis) -> tuple[Recommendation, ...]
 
 def still_named(items: Sequence[Recommendation], eligibility: Eligibility) -> tuple[Recommendation, ...]:
     """Return items of a stored list whose evidence names only resources that its audience may still see."""
-    named = {one.id for item in items if item.evidence for one in (*item.evidence.own, *item.evidence.unlocked_by)}
+    named = {one.id for item in items if item.evidence for one in item.evidence.resources()[1:]}
     if not named:
         return tuple(items)
     visible = nameable_ids(eligibility, sorted(named))
@@ -92,6 +92,7 @@ def _without(evidence: Evidence, hidden: set[int]) -> Evidence:
         evidence,
         own=tuple(one for one in evidence.own if one.id not in hidden),
         unlocked_by=tuple(one for one in evidence.unlocked_by if one.id not in hidden),
+        among=None if evidence.among is not None and evidence.among.id in hidden else evidence.among,
     )
     # What it shares with the first of them is no more than a riddle without it.
     return replace(kept, competencies=(), keywords=()) if first in hidden else kept
@@ -132,6 +133,7 @@ class _Known:
 
 def _known(ranked: Sequence[Row], influences: dict[int, Influence], basis: Basis) -> tuple[dict[int, Resource], _Known]:
     own = {pk for influence in influences.values() for pk, _ in influence.own}
+    own |= {influence.among for influence in influences.values() if influence.among is not None}
     assert basis.eligibility is not None
     pairs = [
         (mine, pk)
@@ -209,6 +211,12 @@ def _evidence(
         unlocked_by=tuple(
             _named(facts.titles[done], known.verbs.get(done, ""), 0.0, 0) for done in unlocked if done in facts.titles
         )[:MOST_WORDS],
+        together=influence.together,
+        among=(
+            _named(facts.titles[influence.among], known.verbs.get(influence.among, ""), 0.0, 0)
+            if influence.among in facts.titles and influence.among != pk
+            else None
+        ),
         popular=chosen_lately,
         popular_days=int(conf.POPULAR_DAYS) if chosen_lately else 0,
         level=resource.level if basis.level is not None and resource.level == nearest_level(basis.level) else "",

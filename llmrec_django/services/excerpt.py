@@ -68,6 +68,12 @@ class Variants:
         """Leave out no more than some of the resources; places in `left_out`."""
         return replace(self, left_out=self.left_out[chosen], _steps={})
 
+    def without_history(self) -> Variants:
+        """Return one variant alone: the learner as if they had met nothing, with their goals."""
+        nothing = self.log.take(np.zeros(0, dtype=np.int64))
+        choices, liked, left_out = self.choices[:0], self.liked[:0], self.left_out[:0]
+        return Variants(nothing, choices, liked, left_out, self.profile)
+
     @cached_property
     def profiles(self) -> Float32Matrix | None:
         """Of each variant; float32 [B, V]."""

@@ -6,7 +6,7 @@ scored them, and what is missing then is what it did.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from llmrec_django.services.excerpt import Variants
     from llmrec_django.services.learned import Learned
     from llmrec_django.services.scorer import Scorer
     from llmrec_django.services.training.sources import Asked
@@ -35,6 +36,9 @@ LEAST_SHARE = 0.1
 """Of what all own resources and goals did: with less, one is not named."""
 LEAST_PART = 0.05
 """Of what sets the resource above an average one: where a history does less than that, it is not why."""
+LEAST_TOGETHER = 0.5
+"""Of what sets the resource above an average one: where a whole history does so much, and no part of it enough to be
+named, it is the history as a whole that the resource is there for."""
 LEAST_ASKED_AGAIN = 0.5
 """A source that costs much and has a smaller say is not asked again: the others tell as well what lifted a resource.
 `python -m benchmarks.faithfulness` measures it."""
@@ -54,6 +58,10 @@ class Influence:
     """The same of goals and interests."""
     parts: dict[str, float] = field(default_factory=dict)
     """Source → what it added to the score, against an average resource."""
+    together: bool = False
+    """It is the history as a whole that lifted it, and no single resource worth naming."""
+    among: int | None = None
+    """Then the own resource that did most."""
 
 
 def of_trained(
@@ -78,15 +86,24 @@ def of_trained(
     excerpt = Excerpt.of(scorer, rows, asked, least_say=LEAST_SAY)
     own = _latest_distinct(asked.liked[0], MOST_TRIED)
     has_goal = asked.profiles is not None and bool(asked.profiles.any())
-    parts = _parts_without_each(excerpt, asked, own, given(rows) if given else {}, has_goal=has_goal)
+    every = excerpt.variants(asked, own, without_goal=has_goal)
+    parts = _parts_without_each(excerpt, every, asked, own, given(rows) if given else {})
     effects = sum((occluded(part) for part in parts.values()), np.zeros((len(own) + has_goal, len(rows)), np.float32))
     above = sum((np.maximum(part[0], 0) for part in parts.values()), np.zeros(len(rows), np.float32))
     found = _named(effects, scorer.resource_ids[own], above, has_goal=has_goal)
     first = {name: [round(value, 4) for value in part[0].tolist()] for name, part in parts.items()}
-    return {
+    influences = {
         pk: Influence(named, goal, {name: part[column] for name, part in first.items() if part[column]})
         for column, (pk, (named, goal)) in enumerate(zip(listed, found, strict=True))
     }
+    unnamed = [column for column, (named, goal) in enumerate(found) if not named and not goal]
+    if unnamed and len(own):
+        together = _by_whole_history(excerpt, every, parts, above)
+        for column in unnamed:
+            if together[column]:
+                most = _strongest_own(effects[: len(own), column], scorer.resource_ids[own])
+                influences[listed[column]] = replace(influences[listed[column]], together=True, among=most)
+    return influences
 
 
 def of_content(learned: Learned, vectors: Mapping[int, Float32Vector], ids: Sequence[int]) -> dict[int, Influence]:
@@ -112,11 +129,22 @@ def of_content(learned: Learned, vectors: Mapping[int, Float32Vector], ids: Sequ
     # An average resource is not at hand; the last of the candidates is nearer to the learner than that one.
     least = min(float(vector @ candidate) for candidate in vectors.values())
     above = scores[0] - least if len(vectors) > len(listed) else scores[0]
-    found = _named(occluded(scores), np.array(own, dtype=np.int64), above, has_goal=learned.profile is not None)
-    return {
-        pk: Influence(named, goal, {"content": round(float(score), 4)})
-        for pk, (named, goal), score in zip(listed, found, scores[0], strict=True)
-    }
+    effects, own_ids = occluded(scores), np.array(own, dtype=np.int64)
+    found = _named(effects, own_ids, above, has_goal=learned.profile is not None)
+    influences = {}
+    for column, (pk, (named, goal)) in enumerate(zip(listed, found, strict=True)):
+        # The mean of the texts is all there is: where no single one stands out, it is all of them.
+        is_together = bool(own) and not named and not goal
+        among = _strongest_own(effects[: len(own), column], own_ids) if is_together else None
+        parts = {"content": round(float(scores[0, column]), 4)}
+        influences[pk] = Influence(named, goal, parts, is_together, among)
+    return influences
+
+
+def _strongest_own(effects: NDArray[np.floating], own: NDArray[np.int64]) -> int | None:
+    """Return which own resource did most for one listed resource; None where none did anything."""
+    row = int(effects.argmax())
+    return int(own[row]) if effects[row] > 0 else None
 
 
 def _named(
@@ -141,8 +169,25 @@ def _named(
     return found
 
 
+def _by_whole_history(
+    excerpt: Excerpt, every: Variants, parts: Mapping[str, Float32Matrix], above: Float32Vector
+) -> NDArray[np.bool_]:
+    """Say which listed resources are there for the learner's history as a whole; bool [k].
+
+    What a resource lacks where the learner has no history, only goals, is asked of the quick sources first, and of
+    those that cost much where that does not settle it.
+    """
+    nobody = every.without_history()
+    lost = np.zeros(len(excerpt.columns), dtype=np.float32)
+    for name in sorted(parts, key=lambda name: isinstance(excerpt.sources[name], Costly | States)):
+        if isinstance(excerpt.sources[name], Costly | States) and (lost >= LEAST_TOGETHER * above).all():
+            break
+        lost += parts[name][0] - excerpt.part(name, excerpt.score(name, nobody))[0]
+    return (above > 0) & (lost >= LEAST_TOGETHER * above)
+
+
 def _parts_without_each(
-    excerpt: Excerpt, asked: Asked, own: NDArray[np.int64], given: Mapping[str, Float32Matrix], *, has_goal: bool
+    excerpt: Excerpt, every: Variants, asked: Asked, own: NDArray[np.int64], given: Mapping[str, Float32Matrix]
 ) -> dict[str, Float32Matrix]:
     """Return what each source adds for the learner, without each own resource, and last without goals if there are any.
 
@@ -152,7 +197,7 @@ def _parts_without_each(
     Returns:
         Source → float32 [1 + own (+ 1), k].
     """
-    every = excerpt.variants(asked, own, without_goal=has_goal)
+    has_goal = every.without_goal
     parts: dict[str, Float32Matrix] = {}
     costly: list[str] = []
     for name, source in excerpt.sources.items():

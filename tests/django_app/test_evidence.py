@@ -23,6 +23,7 @@ from llmrec_django.retrieval.facts import forget_counts
 from llmrec_django.services import evidence as evidence_module
 from llmrec_django.services import scorer as scorer_module
 from llmrec_django.services import training
+from llmrec_django.services.lists import find_list, read_list
 from llmrec_django.services.scoring import score_learners
 from tests.django_app.test_training import SIZE, TOPICS, make_activity, make_resources, mixed_sequences
 
@@ -120,6 +121,48 @@ class TestFaithfulness:
             row = int(np.searchsorted(scored.resource_ids, item.resource.pk))
             # Sources with hardly any say are left out.
             assert sum(item.evidence.parts.values()) == pytest.approx(float(scored.scores[row]), rel=0.15)
+
+
+class TestWholeHistory:
+    """Where many resources say the same, none of them alone is the reason: all of them are."""
+
+    @pytest.fixture
+    def who(self, version, resources):
+        return learner(resources, [*range(SIZE - 4), SIZE + 1])
+
+    def place(self, version, who, pk, left_out):
+        ids = scorer_module.scorer_of(version).resource_ids
+        return TestFaithfulness().rank(version, who, int(np.searchsorted(ids, pk)), left_out)
+
+    def test_it_is_the_reason_where_no_part_of_it_is(self, version, resources, who):
+        found = [item for item in api.recommend(who, k=6) if item.evidence.together]
+        assert found
+        same_topic = {resource.pk for resource in resources[: SIZE - 4]}
+        for item in found:
+            evidence = item.evidence
+            assert not evidence.own
+            assert evidence.among.id in same_topic
+            assert evidence.among.verb == "completed"
+            assert self.place(version, who, item.resource.pk, [evidence.among.id]) <= 2 * SIZE
+            assert self.place(version, who, item.resource.pk, sorted(same_topic)) > 100
+
+    def test_it_is_told_stored_and_read_back(self, version, resources, who):
+        result = api.recommend(who, k=6)
+        told = {item.resource.pk: str(item.reason) for item in result if item.evidence.together}
+        assert len(set(told.values())) == min(len(told), 4)
+        assert all("history" in text or "taken together" in text or "all you did" in text for text in told.values())
+        again = read_list(find_list(result.recommendation_id, who))
+        assert {item.resource.pk: str(item.reason) for item in again if item.evidence.together} == told
+
+    def test_one_that_may_not_be_shown_any_more_is_not_named(self, version, resources, who):
+        result = api.recommend(who, k=6)
+        hidden = {item.evidence.among.id for item in result if item.evidence.among}
+        assert hidden
+        Resource.objects.filter(pk__in=hidden).update(published=False)
+        again = read_list(find_list(result.recommendation_id, who))
+        assert any(item.evidence.together for item in again)
+        assert not any(item.evidence.among for item in again)
+        assert all(str(item.reason) for item in again if item.evidence.together)
 
 
 class TestNames:

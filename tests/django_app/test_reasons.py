@@ -36,6 +36,8 @@ FULL = Evidence(
     competencies=("Regression",),
     keywords=("statistics", "统计学"),
     unlocked_by=(replace(STATISTICS, share=0.0, learners=0),),
+    together=True,
+    among=replace(PANDAS, share=0.0),
     popular=120,
     popular_days=90,
     level="beginner",

@@ -106,6 +106,12 @@ class EvidenceSerializer(Component):
     competencies = TextListField(help_text="What both it and the first of `own` are about.")
     keywords = TextListField(help_text="Keywords of both it and the first of `own`.")
     unlocked_by = OwnResourceSerializer(many=True, help_text="What it asks for and the caller has done.")
+    together = serializers.BooleanField(
+        help_text="It is here for the caller's history as a whole; no single resource of it stands out."
+    )
+    among = OwnResourceSerializer(
+        allow_null=True, help_text="With `together`: the caller's resource that did most, which is little."
+    )
     popular = serializers.IntegerField(help_text="So many learners, at least, chose it in `popular_days` days.")
     popular_days = serializers.IntegerField()
     level = serializers.CharField(allow_blank=True, help_text="Its level, where that is the caller's.")

@@ -158,8 +158,8 @@ def _usable(evidence: Evidence) -> list[str]:
         points += ["competencies"] if evidence.competencies else ["keywords"] if evidence.keywords else []
     elif not points and (evidence.interests or evidence.goal_words):
         points = by_goal
-    if not points and evidence.source == "content":
-        points = ["together"]
+    if not points and evidence.together:
+        points = [*(["among"] if evidence.among else []), "together"]
     return points
 
 
@@ -319,6 +319,10 @@ POINTS: dict[str, tuple[Any, ...]] = {
     "new": (_new,),
     "new_today": (lambda e, _: gettext("New here: added today."),),
     "newest": (lambda e, _: gettext("Among the newest here."),),
+    "among": (
+        lambda e, _: gettext("“%(title)s” and much else in your history lead to this.") % _title(e.among),
+        lambda e, _: gettext("It fits your history as a whole, “%(title)s” among it.") % _title(e.among),
+    ),
     "together": (
         lambda e, _: gettext("Close to all you did here, taken together."),
         lambda e, _: gettext("It fits all you did here, rather than one thing."),

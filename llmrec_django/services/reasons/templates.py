@@ -158,7 +158,7 @@ def _usable(evidence: Evidence) -> list[str]:
         points += ["competencies"] if evidence.competencies else ["keywords"] if evidence.keywords else []
     elif not points and (evidence.interests or evidence.goal_words):
         points = by_goal
-    if not points and evidence.together:
+    if not points and (evidence.together or evidence.source == "content"):
         points = [*(["among"] if evidence.among else []), "together"]
     return points
 

@@ -174,6 +174,17 @@ class InteractionLog:
         mask[:-1] = (self.learners[1:] != self.learners[:-1]) | (self.resources[1:] != self.resources[:-1])
         return self if bool(mask.all()) else self.take(mask)
 
+    def without_repeats(self) -> InteractionLog:
+        """Keep of a run of interactions with one resource the last of each verb: an hour of progress reports is one
+        step, and no long history."""
+        moved = np.ones(len(self), dtype=bool)
+        moved[1:] = (self.learners[1:] != self.learners[:-1]) | (self.resources[1:] != self.resources[:-1])
+        if bool(moved.all()):
+            return self
+        runs = np.cumsum(moved) * (int(self.verbs.max(initial=0)) + 1) + self.verbs
+        _, from_the_end = np.unique(runs[::-1], return_index=True)
+        return self if len(from_the_end) == len(self) else self.take(np.sort(len(self) - 1 - from_the_end))
+
     def shortened(self, lengths: NDArray[np.integer]) -> InteractionLog:
         """Keep only the last `lengths[u]` interactions of each learner u; int [n_learners]."""
         kept = np.minimum(lengths, self.lengths)

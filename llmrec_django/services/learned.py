@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PROFILE_SHARE = 0.35
 """Weight of goals and interests beside a history; what a learner says they want must be felt at once."""
+FEW = 10
+"""With fewer resources among a learner's latest interactions, earlier ones are read too: a video that reports its
+progress each minute would soon be all that is known of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ class Learned:
 
 
 def learn(learner: LearnerProfile, space: VectorSpace | None) -> Learned:
-    """Read a learner's recent interactions and profile, in two queries; one without a space."""
+    """Read a learner's recent interactions and profile, in two queries; one without a space. One more for somebody
+    whose latest interactions are little but reports on a few resources."""
     history = _history(learner)
     vectors: dict[int, Float32Vector] = {}
     profile = None
@@ -77,11 +81,10 @@ def learn(learner: LearnerProfile, space: VectorSpace | None) -> Learned:
 
 
 def _history(learner: LearnerProfile) -> tuple[Deed, ...]:
-    rows = (
-        Interaction.objects.filter(learner=learner, resource__isnull=False)
-        .newest_first()
-        .values_list("resource_id", "verb", "value")[: conf.HISTORY_LENGTH * 2]
-    )
+    length = int(conf.HISTORY_LENGTH)
+    rows = _latest(learner, 2 * length)
+    if len(rows) == 2 * length and len({resource_id for resource_id, _, _ in rows}) < FEW:
+        rows = _latest(learner, 20 * length)
     deeds: dict[int, Deed] = {}
     against: set[int] = set()
     for resource_id, name, value in rows:
@@ -94,4 +97,9 @@ def _history(learner: LearnerProfile) -> tuple[Deed, ...]:
         elif resource_id not in deeds or verb.weight > deeds[resource_id].weight:
             deeds[resource_id] = Deed(resource_id, verb.weight, name)
     liked = [deed for deed in deeds.values() if deed.resource_id not in against]
-    return tuple(liked[: conf.HISTORY_LENGTH])
+    return tuple(liked[:length])
+
+
+def _latest(learner: LearnerProfile, n: int) -> list[tuple[int, str, float | None]]:
+    rows = Interaction.objects.filter(learner=learner, resource__isnull=False).newest_first()
+    return list(rows.values_list("resource_id", "verb", "value")[:n])

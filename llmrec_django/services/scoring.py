@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,7 @@ from llmrec_django.retrieval.candidates import (
     nearest,
     nearest_of_all,
 )
+from llmrec_django.services.learned import FEW
 from llmrec_django.services.scorer import InSpace, present_scorer_of, scorer_of
 from llmrec_django.services.training.borrowed import score_each
 from llmrec_django.services.training.dataset import interaction_weights, is_choice, rows_in
@@ -125,8 +127,9 @@ def score_learners(
         ArtifactError: the version's files are missing or damaged.
 
     Note:
-        One query for the interactions and goals of all learners; every few seconds one to three for resources that
-        came since. A large catalogue takes more, for each list: see `_Narrowed`.
+        One query for the interactions and goals of all learners, a second one where these hold little but reports on
+        a few resources; every few seconds one to three for resources that came since. A large catalogue takes more,
+        for each list: see `_Narrowed`.
     """
     asking = [learner for learner in learners if learner.pk and learner.personalise]
     if not asking:
@@ -136,9 +139,7 @@ def score_learners(
         scorer = replace(scorer, mix=scorer.mix.scaled(blend))
     ids = [learner.pk for learner in asking]
     space = version.source_space
-    # Twice the history: what a learner turned down is part of it too.
-    interactions, goals = known_of_learners(ids, scorer.verbs, 2 * int(conf.HISTORY_LENGTH), space)
-    log = _log(scorer, ids, interactions)
+    log, goals = _known(scorer, ids, space)
     profiles, has_profile = None, np.zeros(len(ids), dtype=bool)
     goals = {learner.pk: goals[learner.pk] for learner in asking if learner.pk in goals and learner.text}
     if space is not None and goals:
@@ -434,6 +435,25 @@ def _best_first(ids: NDArray[np.int64], scores: Float32Vector, n: int) -> NDArra
     return order
 
 
+def _known(
+    scorer: Scorer, learner_ids: Sequence[int], space: VectorSpace | None
+) -> tuple[InteractionLog, dict[int, Float32Vector]]:
+    """Return the latest interactions of learners, and the vectors of their goals by id.
+
+    Twice the history is read: what a learner turned down is part of it too. Where that is all about a few resources,
+    which report their progress, ten times as much is.
+    """
+    length = int(conf.HISTORY_LENGTH)
+    read, goals = known_of_learners(learner_ids, scorer.verbs, 2 * length, space)
+    log = _log(scorer, learner_ids, read)
+    if len(read) >= 2 * length:
+        counts = Counter(row[0] for row in read)
+        is_cut = np.array([counts[pk] >= 2 * length for pk in learner_ids])
+        if (is_cut & (log.lengths < FEW)).any():
+            log = _log(scorer, learner_ids, known_of_learners(learner_ids, scorer.verbs, 20 * length, None)[0])
+    return log, goals
+
+
 def _log(scorer: Scorer, learner_ids: Sequence[int], found: Sequence[tuple[Any, ...]]) -> InteractionLog:
     place = {pk: row for row, pk in enumerate(learner_ids)}
     learners = np.array([place[row[0]] for row in found], dtype=np.int64)
@@ -452,4 +472,4 @@ def _log(scorer: Scorer, learner_ids: Sequence[int], found: Sequence[tuple[Any, 
         taken_up=is_choice(codes[known], scorer.verbs),
         n_learners=len(learner_ids),
         n_resources=len(scorer.resource_ids),
-    )
+    ).without_repeats()

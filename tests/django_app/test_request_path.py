@@ -22,7 +22,8 @@ from llmrec_django.models import (
 )
 from llmrec_django.retrieval.facts import forget_counts
 from llmrec_django.services import scorer as scorer_module
-from llmrec_django.services import training
+from llmrec_django.services import scoring, training
+from llmrec_django.services.learned import learn
 from tests.django_app.test_training import TOPICS, make_activity, make_resources, mixed_sequences
 from tests.testapp.models import Member
 
@@ -142,6 +143,43 @@ class TestTrained:
         api.recommend(who)
         with django_assert_max_num_queries(TRAINED + 1):
             api.recommend(who)
+
+
+def reports(who, resource, n):
+    """Let a resource report progress, n times in a row, after everything else."""
+    Interaction.objects.bulk_create(
+        Interaction(
+            learner=who,
+            resource=resource,
+            verb="progressed",
+            value=step / n,
+            occurred_at=timezone.now() - timedelta(days=1, seconds=-step),
+            event_id=f"progress {step}",
+        )
+        for step in range(n)
+    )
+
+
+class TestReports:
+    def test_one_video_does_not_drive_out_the_rest_of_a_trained_list(
+        self, version, resources, django_assert_num_queries
+    ):
+        who = learner(resources, 5)
+        before = scoring.score_learners(version, [who])[who.pk].basis().asked
+        reports(who, resources[35], 150)
+        asked = scoring.score_learners(version, [who])[who.pk].basis().asked
+        row = {pk: n for n, pk in enumerate(scoring.scorer_of(version).resource_ids.tolist())}[resources[35].pk]
+        assert asked.histories[0].tolist() == [*before.histories[0].tolist(), row]
+        assert asked.log.lengths.tolist() == [6]
+        api.recommend(who)
+        with django_assert_num_queries(TRAINED + 1):
+            api.recommend(who)
+
+    def test_nor_of_one_by_texts(self, resources, topics):
+        who = learner(resources, 5)
+        reports(who, resources[35], 150)
+        kept = {deed.resource_id for deed in learn(who, topics).history}
+        assert kept == {resources[n].pk for n in (0, 7, 14, 21, 28, 35)}
 
 
 class TestUntrained:

@@ -114,6 +114,16 @@ def test_a_run_with_one_resource_is_one_step():
     assert small_log().drop_last().without_pings() is not None
 
 
+def test_reports_that_repeat_themselves_are_no_long_history():
+    # Learner 0 looks at 1, goes on with it three times in between looking again, moves to 2 and comes back.
+    log = InteractionLog.from_arrays(
+        [0] * 7 + [1] * 2, [1, 1, 1, 1, 1, 2, 1, 1, 1], verbs=[0, 1, 1, 0, 1, 1, 1, 1, 0], values=range(9)
+    )
+    assert log.without_repeats().values.tolist() == [3, 4, 5, 6, 7, 8]
+    assert log.without_repeats().lengths.tolist() == [4, 2]
+    assert len(log.take(np.zeros(9, dtype=bool)).without_repeats()) == 0
+
+
 def test_histories_can_be_shortened_to_lengths_of_their_own():
     log = small_log().shortened(np.array([1, 2, 5, 0, 1]))
     assert [history.tolist() for history in log.histories()] == [[2], [4, 4], [], [], []]

@@ -90,7 +90,7 @@ def load_dataset(tenant: str) -> Dataset:
         taken_up=is_choice(codes[known], verbs),
         n_learners=len(learner_ids),
         n_resources=len(resource_ids),
-    )
+    ).without_repeats()
     return Dataset(
         tenant=tenant,
         log=log,

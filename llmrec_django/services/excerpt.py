@@ -41,7 +41,7 @@ LOOKED_UP = 300_000
 
 @dataclass(frozen=True, eq=False)
 class Variants:
-    """One learner as they are, without each of some resources, and, where they have goals, without those.
+    """One learner as they are, without each of some resources, without goals, and without anything but goals.
 
     All resources are places in `Excerpt.met`.
     """
@@ -57,19 +57,21 @@ class Variants:
     profile: Float32Matrix | None
     """Of goals and interests; float32 [1, V]."""
     without_goal: bool = False
-    """The last variant is the learner without goals."""
+    """Then follows the learner without goals."""
+    without_history: bool = False
+    """The last variant has the goals alone: as if the learner had met nothing."""
     _steps: dict[tuple[bool, int], NDArray[np.int64]] = field(default_factory=dict)
     """What several sources ask alike: of the liked or all, and of how many; see `recent`."""
 
     def __len__(self) -> int:
-        return 1 + len(self.left_out) + self.without_goal
+        return 1 + len(self.left_out) + self.without_goal + self.without_history
 
     def only(self, chosen: NDArray[np.integer]) -> Variants:
-        """Leave out no more than some of the resources; places in `left_out`."""
-        return replace(self, left_out=self.left_out[chosen], _steps={})
+        """Leave out no more than some of the resources, places in `left_out`, and never all of them."""
+        return replace(self, left_out=self.left_out[chosen], without_history=False, _steps={})
 
-    def without_history(self) -> Variants:
-        """Return one variant alone: the learner as if they had met nothing, with their goals."""
+    def newcomer(self) -> Variants:
+        """Return one variant alone: the last one, which has no history."""
         nothing = self.log.take(np.zeros(0, dtype=np.int64))
         choices, liked, left_out = self.choices[:0], self.liked[:0], self.left_out[:0]
         return Variants(nothing, choices, liked, left_out, self.profile)
@@ -81,18 +83,19 @@ class Variants:
             return None
         profiles = np.repeat(self.profile, len(self), axis=0)
         if self.without_goal:
-            profiles[-1] = 0
+            profiles[1 + len(self.left_out)] = 0
         return profiles
 
     @cached_property
     def logs(self) -> InteractionLog:
         """Row b is variant b."""
-        return without_each(self.log, self.left_out, copies=int(self.without_goal))
+        return without_each(self.log, self.left_out, copies=self.without_goal, newcomers=self.without_history)
 
     def kept(self, history: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Say what each variant has of a history; bool [B, L]."""
         kept = np.ones((len(self), len(history)), dtype=bool)
         kept[1 : 1 + len(self.left_out)] = history != self.left_out[:, None]
+        kept[len(self) - self.without_history :] = False
         if len(np.unique(history)) < len(history):
             # What now follows on itself was one step of the history, as `without_pings` has it.
             for row in kept:
@@ -173,12 +176,19 @@ class Excerpt:
         sources = {name: few.cut(source) for name, source in heard.items()}
         return cls(kept, np.searchsorted(kept, wanted), met, sources, judging, segment)
 
-    def variants(self, asked: Asked, left_out: NDArray[np.integer], *, without_goal: bool = False) -> Variants:
+    def variants(
+        self,
+        asked: Asked,
+        left_out: NDArray[np.integer],
+        *,
+        without_goal: bool = False,
+        without_history: bool = False,
+    ) -> Variants:
         """Take over the learner; resources are rows of the whole scorer."""
         log = replace(asked.log, resources=self.places(asked.log.resources), n_resources=len(self.met))
         choices, liked = self.places(asked.histories[0]), self.places(asked.liked[0])
         without = self.places(left_out).astype(np.int64)
-        return Variants(log, choices, liked, without, asked.profiles, without_goal)
+        return Variants(log, choices, liked, without, asked.profiles, without_goal, without_history)
 
     def places(self, rows: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return where rows of the whole scorer stand among `met`, to which they must belong."""
@@ -307,6 +317,8 @@ class States:
         scorer, profiles = self.source.scorer, variants.profiles
         if profiles is not None and profiles.shape[1] != len(scorer.whitening.mean):
             profiles = None
+        if profiles is None and not len(variants.log):
+            return np.repeat(scorer.newcomer[None] @ self.vectors.T, len(variants), axis=0)
         states = scorer.learner_vectors(variants.logs, np.arange(len(variants)), self.met, profiles=profiles)
         scores: Float32Matrix = states @ self.vectors.T
         return scores

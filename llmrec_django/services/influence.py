@@ -86,8 +86,8 @@ def of_trained(
     excerpt = Excerpt.of(scorer, rows, asked, least_say=LEAST_SAY)
     own = _latest_distinct(asked.liked[0], MOST_TRIED)
     has_goal = asked.profiles is not None and bool(asked.profiles.any())
-    every = excerpt.variants(asked, own, without_goal=has_goal)
-    parts = _parts_without_each(excerpt, every, asked, own, given(rows) if given else {})
+    every = excerpt.variants(asked, own, without_goal=has_goal, without_history=True)
+    parts, left = _parts_without_each(excerpt, every, asked, own, given(rows) if given else {})
     effects = sum((occluded(part) for part in parts.values()), np.zeros((len(own) + has_goal, len(rows)), np.float32))
     above = sum((np.maximum(part[0], 0) for part in parts.values()), np.zeros(len(rows), np.float32))
     found = _named(effects, scorer.resource_ids[own], above, has_goal=has_goal)
@@ -98,7 +98,7 @@ def of_trained(
     }
     unnamed = [column for column, (named, goal) in enumerate(found) if not named and not goal]
     if unnamed and len(own):
-        together = _by_whole_history(excerpt, every, parts, above)
+        together = _by_whole_history(excerpt, every, parts, left, above, unnamed)
         for column in unnamed:
             if together[column]:
                 most = _strongest_own(effects[: len(own), column], scorer.resource_ids[own])
@@ -170,41 +170,52 @@ def _named(
 
 
 def _by_whole_history(
-    excerpt: Excerpt, every: Variants, parts: Mapping[str, Float32Matrix], above: Float32Vector
+    excerpt: Excerpt,
+    every: Variants,
+    parts: Mapping[str, Float32Matrix],
+    left: Mapping[str, Float32Vector],
+    above: Float32Vector,
+    unnamed: Sequence[int],
 ) -> NDArray[np.bool_]:
     """Say which listed resources are there for the learner's history as a whole; bool [k].
 
-    What a resource lacks where the learner has no history, only goals, is asked of the quick sources first, and of
+    What a resource lacks where the learner has no history, only goals, is known of the quick sources, and asked of
     those that cost much where that does not settle it.
+
+    Args:
+        left: What each quick source adds without any history; source → float32 [k].
+        unnamed: Of which it is asked; what is said of the others is not to be used.
     """
-    nobody = every.without_history()
-    lost = np.zeros(len(excerpt.columns), dtype=np.float32)
-    for name in sorted(parts, key=lambda name: isinstance(excerpt.sources[name], Costly | States)):
-        if isinstance(excerpt.sources[name], Costly | States) and (lost >= LEAST_TOGETHER * above).all():
+    lost = sum((parts[name][0] - there for name, there in left.items()), np.zeros(len(above), np.float32))
+    for name in [name for name in parts if name not in left]:
+        if (lost >= LEAST_TOGETHER * above)[unnamed].all():
             break
-        lost += parts[name][0] - excerpt.part(name, excerpt.score(name, nobody))[0]
+        lost += parts[name][0] - excerpt.part(name, excerpt.score(name, every.newcomer()))[0]
     return (above > 0) & (lost >= LEAST_TOGETHER * above)
 
 
 def _parts_without_each(
     excerpt: Excerpt, every: Variants, asked: Asked, own: NDArray[np.int64], given: Mapping[str, Float32Matrix]
-) -> dict[str, Float32Matrix]:
+) -> tuple[dict[str, Float32Matrix], dict[str, Float32Vector]]:
     """Return what each source adds for the learner, without each own resource, and last without goals if there are any.
 
     The weights are those of the whole history for all: weights that change with its length would change every
     resource's score, not this one's place.
 
     Returns:
-        Source → float32 [1 + own (+ 1), k].
+        Source → float32 [1 + own (+ 1), k]; and what is left without any history by those that are quick to ask,
+        source → float32 [k].
     """
     has_goal = every.without_goal
     parts: dict[str, Float32Matrix] = {}
+    left: dict[str, Float32Vector] = {}
     costly: list[str] = []
     for name, source in excerpt.sources.items():
         if isinstance(source, Costly | States):
             costly.append(name)
         else:
-            parts[name] = excerpt.part(name, excerpt.score(name, every))
+            part = excerpt.part(name, excerpt.score(name, every))
+            parts[name], left[name] = part[:-1], part[-1]
     for name in costly:
         chosen = _worth_asking(excerpt, name, asked, own, parts)
         if len(chosen) or has_goal or name not in given:
@@ -216,7 +227,7 @@ def _parts_without_each(
         result[1 + chosen] = part[1 : 1 + len(chosen)]
         result[1 + len(own) :] = part[1 + len(chosen) :]
         parts[name] = result
-    return parts
+    return parts, left
 
 
 def _worth_asking(

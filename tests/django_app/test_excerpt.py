@@ -129,6 +129,23 @@ def test_each_source_scores_variants_of_a_history_as_the_whole_does(scorer, log,
     np.testing.assert_allclose(excerpt.score(source, variants), expected, atol=2e-4)
 
 
+@pytest.mark.parametrize("has_profile", [False, True])
+def test_each_source_scores_somebody_without_history_as_the_whole_does(scorer, log, texts, has_profile):
+    asked = Asked(learner(log), texts[:1] if has_profile else None)
+    expected = Asked(learner(log).take(NOTHING), asked.profiles)
+    excerpt = Excerpt.of(scorer, ROWS, asked)
+    variants = excerpt.variants(asked, asked.log.resources[:3], without_goal=has_profile, without_history=True)
+    assert len(variants) == 5 + has_profile
+    for source in scorer.sources:
+        found = source.score(expected)[:, ROWS]
+        np.testing.assert_allclose(excerpt.score(source.name, variants)[-1:], found, atol=2e-4)
+        np.testing.assert_allclose(excerpt.score(source.name, variants.newcomer()), found, atol=2e-4)
+    # The rows before are what they are without the last one.
+    others = excerpt.variants(asked, asked.log.resources[:3], without_goal=has_profile)
+    for name in excerpt.sources:
+        np.testing.assert_allclose(excerpt.score(name, variants)[:-1], excerpt.score(name, others), atol=1e-5)
+
+
 def test_sources_without_a_say_are_left_out(scorer, log):
     weights = np.zeros_like(scorer.mix.blend.weights)
     weights[:, scorer.mix.blend.sources.index("transitions")] = 1

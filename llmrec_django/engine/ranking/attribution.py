@@ -14,21 +14,24 @@ if TYPE_CHECKING:
     from llmrec_django.types import Float32Matrix
 
 
-def without_each(log: InteractionLog, resources: NDArray[np.integer], *, copies: int = 0) -> InteractionLog:
+def without_each(
+    log: InteractionLog, resources: NDArray[np.integer], *, copies: int = 0, newcomers: int = 0
+) -> InteractionLog:
     """Return a learner's history as if they had never met this or that resource.
 
     Args:
         log: The history of one learner.
         resources: To be left out, one at a time; int [m].
         copies: So many learners more with the whole history.
+        newcomers: Then so many without any.
 
     Returns:
-        A log of 1 + m + copies learners: 0 is the learner as they are, n + 1 the learner without resource n.
+        A log of all these learners: 0 is the learner as they are, n + 1 the learner without resource n.
     """
     kept = np.ones((1 + len(resources) + copies, len(log)), dtype=bool)
     kept[1 : 1 + len(resources)] = log.resources != np.asarray(resources)[:, None]
     learners, places = np.nonzero(kept)
-    return replace(log.take(places), learners=learners.astype(np.int32), n_learners=len(kept))
+    return replace(log.take(places), learners=learners.astype(np.int32), n_learners=len(kept) + newcomers)
 
 
 def occluded(scores: Float32Matrix) -> Float32Matrix:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llmrec_django.engine.encoders.dependencies import require
+from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.engine.relevance.artifact import GRAPH, TENSORS, read_manifest
 from llmrec_django.engine.relevance.config import RelevanceConfig
 from llmrec_django.engine.relevance.data import latest, without_pings
@@ -19,13 +21,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from llmrec_django.engine.interactions import InteractionLog
     from llmrec_django.types import Float32Matrix
 
 BATCH = 256
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class RelevanceScorer:
     """S(u) of any learner and R(i) of any resource; relevance is their inner product.
 
@@ -111,6 +112,14 @@ class RelevanceScorer:
             inputs = {"resources": resource_vectors[read], "profile": profile, **steps}
             result[part] = self._session.run(["state"], inputs)[0]
         return result
+
+    @cached_property
+    def newcomer(self) -> NDArray[np.float32]:
+        """S of somebody of whom nothing is known; float32 [D]."""
+        nothing = InteractionLog.from_arrays([], [], n_learners=1, n_resources=0)
+        vectors = np.zeros((0, self.config.embedding_size), dtype=np.float32)
+        state: NDArray[np.float32] = self.learner_vectors(nothing, np.zeros(1, dtype=np.int64), vectors)[0]
+        return state
 
     def _read(self, name: str) -> NDArray[Any]:
         array: NDArray[Any] = self._tensors.get_tensor(name)

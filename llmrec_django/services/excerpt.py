@@ -199,6 +199,11 @@ class Excerpt:
         scores: Float32Matrix = self.sources[source].score_variants(variants)[:, self.columns]
         return scores
 
+    def score_rest(self, source: str, variants: Variants) -> Float32Matrix:
+        """Return the same of a costly source without the first variant, which is known already; float32 [B - 1, k]."""
+        scores: Float32Matrix = self.sources[source].score_variants(variants, skip=1)[:, self.columns]
+        return scores
+
     def part(self, source: str, scores: Float32Matrix) -> Float32Matrix:
         """Return what scores of a source add to the blend, against an average resource; float32 [B, k]."""
         total = np.zeros(scores.shape, dtype=np.float32)
@@ -313,13 +318,14 @@ class States:
         """R of those kept, in the same way; float32 [kept, D]."""
         return rows_of(self.source.vectors, self.source.added, self.rows_kept)
 
-    def score_variants(self, variants: Variants) -> Float32Matrix:
+    def score_variants(self, variants: Variants, *, skip: int = 0) -> Float32Matrix:
         scorer, profiles = self.source.scorer, variants.profiles
         if profiles is not None and profiles.shape[1] != len(scorer.whitening.mean):
             profiles = None
+        asked = np.arange(skip, len(variants))
         if profiles is None and not len(variants.log):
-            return np.repeat(scorer.newcomer[None] @ self.vectors.T, len(variants), axis=0)
-        states = scorer.learner_vectors(variants.logs, np.arange(len(variants)), self.met, profiles=profiles)
+            return np.repeat(scorer.newcomer[None] @ self.vectors.T, len(asked), axis=0)
+        states = scorer.learner_vectors(variants.logs, asked, self.met, profiles=profiles)
         scores: Float32Matrix = states @ self.vectors.T
         return scores
 
@@ -332,10 +338,11 @@ class Costly:
     met: NDArray[np.int64]
     kept: NDArray[np.int64]
 
-    def score_variants(self, variants: Variants) -> Float32Matrix:
+    def score_variants(self, variants: Variants, *, skip: int = 0) -> Float32Matrix:
         n = self.source.model.n_resources
         history = self.met[variants.choices]
-        histories = [history[row & (history < n)].astype(np.int32) for row in variants.kept(variants.choices)]
+        kept = variants.kept(variants.choices)[skip:] & (history < n)
+        histories = [history[row].astype(np.int32) for row in kept]
         return self.source.score_histories(histories, self.kept)
 
 

@@ -218,10 +218,14 @@ def _parts_without_each(
             parts[name], left[name] = part[:-1], part[-1]
     for name in costly:
         chosen = _worth_asking(excerpt, name, asked, own, parts)
-        if len(chosen) or has_goal or name not in given:
-            part = excerpt.part(name, excerpt.score(name, every.only(chosen)))
+        variants = every.only(chosen)
+        if name not in given:
+            scores = excerpt.score(name, variants)
+        elif len(variants) > 1:
+            scores = np.concatenate([given[name], excerpt.score_rest(name, variants)])
         else:
-            part = excerpt.part(name, given[name])
+            scores = given[name]
+        part = excerpt.part(name, scores)
         # Without those that were not asked about, nothing is taken to change.
         result = np.repeat(part[:1], 1 + len(own) + has_goal, axis=0)
         result[1 + chosen] = part[1 : 1 + len(chosen)]

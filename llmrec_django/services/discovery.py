@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SHORT = 10
 """A list up to this long, from `SHORTEST` on, keeps its last place; a longer one keeps places behind this one."""
 SHORTEST = 5
+LEAST_SCORE = 0.0
+"""What suits a learner less than an average candidate gets no place: else the only new resource of a site would stand
+in every list of it."""
 
 
 def places_for_new(n: int) -> int:
@@ -43,7 +46,7 @@ def with_new(
         n: Places of the list.
 
     Returns:
-        As `ranked`, up to `n` long. Unchanged where enough new ones are in it already, or no more may be shown.
+        As `ranked`, up to `n` long. Unchanged where enough new ones are in it already, or none of the others suits.
     """
     ranked = ranked[:n]
     new = scored.new_ids
@@ -53,7 +56,7 @@ def with_new(
     if missing <= 0:
         return ranked
     best = scored.best_new(eligibility, places)
-    added = [row for row in best if row[0] not in there][:missing]
+    added = [row for row in best if row[0] not in there and row[1] > LEAST_SCORE][:missing]
     free = n - len(ranked)
     result = list(ranked)
     for place in range(len(result) - 1, -1, -1):

@@ -438,6 +438,26 @@ class TestNewResources:
         share = np.mean([saved.pk in found[learner.pk] for learner in others])
         assert share < 0.2
 
+    def test_one_alone_is_shown_to_those_it_suits(self, world, space, settings):
+        resources, learners = world
+        settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("transitions", "borrowed", "content", "popularity")}
+        Resource.objects.update(created_at=timezone.now() - timedelta(days=400))  # none of these is new
+        training.train("default")
+        saved = Resource.objects.create(key="saved-now", title="New")
+        ResourceVector.objects.create(
+            resource=saved, space=space, vector=np.eye(TOPICS)[0], content_hash="h", text_hash="t"
+        )
+        place = {row.pk: i for i, row in enumerate(resources)}
+        suits, shown = [], []
+        for learner, ranked in recommend_batch(learners[:80], k=10):
+            last = Interaction.objects.filter(learner=learner).newest_first().first().resource_id
+            suits.append(place[last] // SIZE == 0)
+            shown.append(saved.pk in [pk for pk, _ in ranked])
+        suits, shown = np.array(suits), np.array(shown)
+        assert suits.any()
+        assert shown[suits].all()
+        assert shown[~suits].mean() < 0.05
+
     def test_keep_the_last_place_of_a_list_and_none_of_a_switched_off_one(self, world, space, settings):
         resources, learners = world
         Interaction.objects.filter(resource__in=resources[-5:]).delete()  # nobody has chosen these

@@ -170,6 +170,14 @@ MISBEHAVIOUR = {
     "turned around": chat(GOOD.replace("you", "\u202eyou")),
     "wrong number": chat('You completed "Linear Algebra", as 9999 other learners did.'),
     "wrong deed": chat('Because you purchased "Linear Algebra", eigenvalues may be next for you.'),
+    "denied deed": chat('You have not completed "Linear Algebra", so start with "Spectral Graph Theory".'),
+    "denied in chinese": chat("您没有完成《线性代数》，所以向您推荐《谱图理论》。"),
+    "advised against": chat('Because you completed "Linear Algebra", "Spectral Graph Theory" is not for you.'),
+    "others did not": chat('At least 10 other learners did not choose "Spectral Graph Theory", and you should not.'),
+    "wrong time": chat('Because you completed "Linear Algebra" last year, "Spectral Graph Theory" is for you.'),
+    "wrong span": chat('Because you completed "Linear Algebra" in 90 minutes, "Spectral Graph Theory" fits you.'),
+    "wrong span in words": chat('Because you completed "Linear Algebra" in an hour, "Spectral Graph Theory" fits you.'),
+    "wrong order": chat('"Linear Algebra" builds on "Spectral Graph Theory", which you should start again.'),
     "unsafe": chat('You completed "Linear Algebra", you idiot, eigenvalues are next.'),
 }
 

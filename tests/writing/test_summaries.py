@@ -80,6 +80,16 @@ def test_what_its_text_does_not_say_is_not_shown(resource, service, said):
     assert WrittenText.objects.get().text == ""
 
 
+@pytest.mark.parametrize("char", ["\x00", "\ud800"])
+def test_characters_that_cannot_be_stored_stop_nobody_elses_summary(resource, service, char):
+    other = ResourceFactory(title="Notes on looms", description=LONG)
+    screening.screen_pending()
+    service.answers = [chat(GOOD + char), chat(GOOD + char), chat(GOOD)]
+    report = run.write_pending()
+    assert (report.written, report.failed) == (1, 2)
+    assert [bool(shown(each)) for each in (resource, other)].count(True) == 1
+
+
 def test_short_descriptions_and_other_languages_are_not_asked_for(writer, service):
     ResourceFactory(description="A short text.")
     ResourceFactory(description="Это длинное описание курса о музыке и её истории. " * 10)

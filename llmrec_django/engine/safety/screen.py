@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,6 +50,18 @@ def screen_text(text: str, field: str = "") -> list[Finding]:
     for rule, excerpt in _findings(text, field):
         found.setdefault(rule, excerpt)
     return [Finding(rule, field, excerpt) for rule, excerpt in found.items()]
+
+
+def places(text: str, field: str, rules: Collection[str], *, length: int = 1000) -> list[tuple[int, int]]:
+    """Return a stretch of `text` for each of `rules`, in order: (start, stop) of the first that it finds something in.
+
+    Nothing for rules that find nothing, or only in more than half of `length` characters at once.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for start in range(0, max(1, len(text) - length // 2), length // 2):
+        for rule in {finding.rule for finding in screen_text(text[start : start + length], field)} & set(rules):
+            found.setdefault(rule, (start, min(len(text), start + length)))
+    return sorted(set(found.values()))
 
 
 def _findings(text: str, field: str) -> Iterator[tuple[str, str]]:

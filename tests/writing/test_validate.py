@@ -117,6 +117,10 @@ BAD = {
         ("en", 'After "Spectral Graph Theory", you can take "Linear Algebra".'),
         ("zh-hans", "《线性代数》接着讲《谱图理论》，适合您。"),
     ],
+    "puts one resource into another": [
+        ("en", '"Linear Algebra" includes "Spectral Graph Theory", which may suit you.'),
+        ("zh-hans", "《谱图理论》包含您完成的《线性代数》。"),
+    ],
     "asks": [
         ("en", 'Have you completed "Linear Algebra"? Then "Spectral Graph Theory" is for you.'),
         ("zh-hans", "您完成了《线性代数》吗？向您推荐《谱图理论》。"),

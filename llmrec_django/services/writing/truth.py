@@ -10,6 +10,7 @@ from llmrec_django.services.writing.wording import (
     DEEDS,
     DOERS,
     GOES_ON,
+    HOLDS,
     NEGATIONS,
     OTHER_DEEDS,
     RECOMMENDING,
@@ -97,6 +98,8 @@ def untrue_turns(marked: str, language: Language) -> Iterator[str]:
             before, after = _TITLES.findall(clause[: match.start()]), _TITLES.findall(clause[match.end() :])
             if before[-1:] not in ([], [RECOMMENDED]) or (before and RECOMMENDED in after):
                 yield "tells a wrong order"
+        if any(_TITLES.search(clause, match.end()) for match in HOLDS[language].finditer(clause)):
+            yield "puts one resource into another"
 
 
 def wrong_counts(marked: str, counts: Mapping[str, frozenset[int]], language: Language) -> Iterator[str]:

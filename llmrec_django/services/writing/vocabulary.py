@@ -38,20 +38,20 @@ _ENGLISH = _set(
     focus focuses focusing follow followed following follows for form forms found from further get gets give gives
     go goes has have having here hour hours however idea ideas in include included includes including instance
     interest interested interests into introduce introduces introduction involve involves is it item items its
-    itself keep know knowledge known learn learned learner learners learning learnt least lesson lessons let level
-    levels like likely link linked links listed lists look looked looking looks make makes many match matched
-    matches matching material materials may maybe might mind minute minutes module more move much natural naturally
-    need needed new next note notes now of offer offers often on once one ones onto open opened or other others own
-    paper papers part particular passed passing people perhaps picks point practice practise presented progressed
-    provide provides purchase purchased question questions rated reach read reading reads recommend recommendation
-    recommended recommending recommends related relates relating relation relevant requires resource resources
-    right same saved saw second section see seems seen shall share shared shares sharing should show shows side
-    similar similarly since skill skills so some something specific spend start started starting starts step steps
-    studied study studying subject subjects such suggest suggested suggests suit suitable suited suits take taken
-    takes taking teach teaches teaching term terms than that the their them theory there these they thing things
-    this those through thus time to together too took topic topics toward towards two type under understand
-    understanding unit up upon use uses using very video viewed viewing was watched way ways week what when where
-    which while who whole will with within work worked working works you your yours yourself
+    itself keep knowledge learn learned learner learners learning learnt least lesson lessons let level levels like
+    likely link linked links listed lists look looked looking looks make makes many match matched matches matching
+    material materials may maybe might mind minute minutes module more move much natural naturally need needed new
+    next note notes now of offer offers often on one ones onto open opened or other others own paper papers
+    particular passed passing people perhaps picks point practice practise presented progressed provide provides
+    purchase purchased question questions rated reach read reading reads recommend recommendation recommended
+    recommending recommends related relates relating relation relevant requires resource resources right same saved
+    saw second section see seems seen shall share shared shares sharing should show shows side similar similarly
+    since skill skills so specific spend start started starting starts step steps studied study studying subject
+    subjects such suggest suggested suggests suit suitable suited suits take taken takes taking teach teaches
+    teaching term terms that the their them theory there these they thing things this those through thus time to
+    together too took topic topics toward towards two type under understand understanding unit up upon use uses
+    using very video viewed viewing was watched way ways week what when where which while who whole will with
+    within work worked working works you your yours yourself
     """
 )
 _CHINESE_WORDS = tuple(
@@ -67,7 +67,7 @@ _CHINESE_WORDS = tuple(
             和 与 及 跟 同 或 并 并且 而 而且 且 但 但是 在 于 从 自 到 对 对于
             关于 有关 相关 关联 涉及 涵盖 包含 包括 介绍 讲解 讲述 讲 讲到 谈到 讨论
             探讨 提到 教授 教 都教 属于 主题 内容 话题 领域 方面 方向 知识 概念 知识点
-            课程 课 图书 书 书籍 论文 文章 视频 教材 资源 材料 学习资源 练习 章节 部分
+            课程 课 图书 书 书籍 论文 文章 视频 教材 资源 材料 学习资源 练习 章节
             系列 一门 一本 一篇 一个 一些 这门 这本 这篇 这个 该 此 这 那 它 它们 两者
             二者 两个 两门 这些 其 其中 下一步 后续 延伸 拓展 扩展 补充 衔接 承接 相似
             类似 相近 相同 共同 一样 了解 认识 理解 掌握 应用 运用 使用 用 用于 需要 需

@@ -142,6 +142,14 @@ GOES_ON: Mapping[Language, re.Pattern[str]] = {
 """What comes after something else; that is never one of the learner's own resources, and never before what is
 recommended."""
 
+HOLDS: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\b(?:includ\w*|cover\w*|teach\w*|involv\w*|(?:section|chapter|unit|module) of)\b", re.IGNORECASE
+    ),
+    "zh": re.compile("包含|包括|涵盖|属于|都?教"),
+}
+"""What a resource is about; that is never another resource."""
+
 UNITS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
     "en": {
         "learners": re.compile(

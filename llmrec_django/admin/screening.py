@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from llmrec_django.admin.base import LLMRecModelAdmin, ReadOnlyModelAdmin
 from llmrec_django.engine.safety.hidden import show_hidden
+from llmrec_django.engine.safety.screen import places
 from llmrec_django.models import ResourceScreening, ScreeningReview
 from llmrec_django.services import screening
 
@@ -113,6 +114,14 @@ def _rule(name: str) -> str:
     return str(RULES.get(name, name))
 
 
+def _parts(text: str, field: str, rules: set[str]) -> list[str]:
+    """Return a text, or of a long one what stands around the findings; its beginning where no place is known."""
+    if len(text) <= LONGEST_SHOWN:
+        return [text]
+    stretches = places(text, field, rules) or [(0, LONGEST_SHOWN)]
+    return [f"{'…' if start else ''}{text[start:stop]}{'…' if stop < len(text) else ''}" for start, stop in stretches]
+
+
 @admin.register(ResourceScreening)
 class ResourceScreeningAdmin(LLMRecModelAdmin):
     form = ReviewForm
@@ -171,9 +180,17 @@ class ResourceScreeningAdmin(LLMRecModelAdmin):
         resource = obj.resource
         if resource.content_hash != obj.content_hash:
             return gettext("The text has changed and will be looked at again.")
+        rules: dict[str, set[str]] = {"title": set(), "description": set()}
+        for finding in obj.findings:
+            rules.setdefault(str(finding.get("field", "")), set()).add(str(finding.get("rule", "")))
         # As text, invisible characters written out: it is hostile, maybe.
-        shown = (show_hidden(text)[:LONGEST_SHOWN] for text in (resource.title, resource.description) if text)
-        return format_html_join("", '<p style="white-space: pre-wrap">{}</p>', ((text,) for text in shown))
+        shown = (
+            (name, show_hidden(part))
+            for name, text in screening.texts_of(resource).items()
+            if name in rules
+            for part in _parts(text, name, rules[name])
+        )
+        return format_html_join("", '<p style="white-space: pre-wrap"><strong>{}</strong><br>{}</p>', shown)
 
     @admin.display(description=_("decisions so far"))
     def reviews(self, obj: ResourceScreening) -> Any:

@@ -16,6 +16,7 @@ from llmrec_django.retrieval.facts import Facts, nameable_ids, read_facts
 from llmrec_django.services.influence import Influence, of_content, of_trained
 from llmrec_django.services.levels import nearest_level
 from llmrec_django.services.results import SHOWN_COLUMNS, hydrate
+from llmrec_django.services.screening.naming import may_be_named
 from llmrec_django.types import Evidence, EvidenceResource
 
 if TYPE_CHECKING:
@@ -249,7 +250,9 @@ def _titles(translations: Any) -> dict[str, str]:
 def _shared_competencies(pk: int, own: Sequence[EvidenceResource], facts: Facts) -> tuple[str, ...]:
     mine = facts.competencies.get(own[0].id, {}) if own else {}
     theirs = facts.competencies.get(pk, {})
-    return tuple(title for competency, title in theirs.items() if competency in mine)[:MOST_WORDS]
+    shared = (title for competency, title in theirs.items() if competency in mine)
+    # The screen holds back resources; a competency has no row of its own there.
+    return tuple(title for title in shared if may_be_named(title))[:MOST_WORDS]
 
 
 def _shared_keywords(keywords: Any, own: Sequence[EvidenceResource], facts: Facts) -> tuple[str, ...]:

@@ -153,6 +153,16 @@ class TestDrafts:
         assert len(service.requests) == 2
         assert said not in draft.error
 
+    @pytest.mark.parametrize("char", ["\x00", "\ud800"])
+    def test_characters_that_cannot_be_stored_leave_the_rules(self, writer, service, learner, char):
+        other = LearnerProfileFactory()
+        service.answers = [chat(char), chat(answer(topics=[f"Python{char}"], level="advanced"))]
+        propose_goals(learner, TEXT)
+        propose_goals(other, TEXT)
+        assert run.write_pending().drafts == 2
+        for draft in GoalDraft.objects.all():
+            assert draft.proposal == {**RULES, "level": "advanced"}
+
     def test_an_endpoint_that_is_down_leaves_the_rules_and_is_asked_again(self, writer, service, learner):
         service.answers = [chat("x", status=503)]
         propose_goals(learner, TEXT)

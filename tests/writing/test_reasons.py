@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from llmrec_django import tasks
 from llmrec_django.conf import LLMRecConfigurationError
+from llmrec_django.exceptions import WriterError
 from llmrec_django.models import Resource, ResourceScreening, WriterUsage, WrittenText
 from llmrec_django.services import nudge, screening
 from llmrec_django.services.writing import client, run
@@ -168,8 +169,19 @@ MISBEHAVIOUR = {
     "json for a text": chat(json.dumps({"reason": GOOD})),
     "hidden characters": chat(GOOD.replace("you", "y\u200bou")),
     "turned around": chat(GOOD.replace("you", "\u202eyou")),
+    "nul": chat(GOOD.replace("you", "you\x00")),
+    "lone surrogate": chat(GOOD.replace("you", "you\ud800")),
+    "control characters": chat(GOOD.replace("you", "you\x07")),
     "wrong number": chat('You completed "Linear Algebra", as 9999 other learners did.'),
     "wrong deed": chat('Because you purchased "Linear Algebra", eigenvalues may be next for you.'),
+    "denied deed": chat('You have not completed "Linear Algebra", so start with "Spectral Graph Theory".'),
+    "denied in chinese": chat("您没有完成《线性代数》，所以向您推荐《谱图理论》。"),
+    "advised against": chat('Because you completed "Linear Algebra", "Spectral Graph Theory" is not for you.'),
+    "others did not": chat('At least 10 other learners did not choose "Spectral Graph Theory", and you should not.'),
+    "wrong time": chat('Because you completed "Linear Algebra" last year, "Spectral Graph Theory" is for you.'),
+    "wrong span": chat('Because you completed "Linear Algebra" in 90 minutes, "Spectral Graph Theory" fits you.'),
+    "wrong span in words": chat('Because you completed "Linear Algebra" in an hour, "Spectral Graph Theory" fits you.'),
+    "wrong order": chat('"Linear Algebra" builds on "Spectral Graph Theory", which you should start again.'),
     "unsafe": chat('You completed "Linear Algebra", you idiot, eigenvalues are next.'),
 }
 
@@ -234,6 +246,51 @@ class TestMisbehaviour:
         assert prompt.user.count("<<") == 2
         assert prompt.user.startswith("<<data 123>>\nRecommended: ")
         assert "Rings" not in prompt.system
+
+
+class TestOneThatCannotBeWritten:
+    """It is tried as often as others, and none of them waits for it."""
+
+    @pytest.mark.parametrize("said", ["\x00", "\ud800", GOOD + "\x00", GOOD + "\udfff"])
+    def test_by_its_answer(self, writer, service, evidence, said):
+        service.answers = [chat(said), chat(said), chat(GOOD)]
+        ask(evidence)
+        ask(evidence, "zh-hans")  # the newest is written first
+        report = run.write_pending()
+        assert (report.written, report.failed) == (1, 2)
+        assert "cannot be stored" in rows().get(locale="zh-hans").error
+
+    def test_by_what_it_raises(self, writer, service, evidence, monkeypatch):
+        real = run.reason_allowed
+
+        def break_down(evidence, locale, *args):
+            if locale == "zh-hans":
+                raise LookupError("nobody thought of this")
+            return real(evidence, locale, *args)
+
+        monkeypatch.setattr(run, "reason_allowed", break_down)
+        service.answers = [chat(GOOD)]
+        ask(evidence)
+        ask(evidence, "zh-hans")
+        report = run.write_pending()
+        assert (report.written, report.failed) == (1, 2)
+        assert rows().get(locale="zh-hans").state == "failed"
+
+    def test_by_what_the_database_says(self, writer, service, evidence, monkeypatch):
+        monkeypatch.setattr(run, "other_titles", lambda text, *args: list(Resource.objects.filter(title="\x00" + text)))
+        service.answers = [chat(GOOD)]
+        ask(evidence)
+        assert run.write_pending().failed == 2
+        assert rows().get().state == "failed"
+
+    def test_by_a_message_that_cannot_be_stored(self, writer, service, evidence, monkeypatch):
+        def break_down(*args, **kwargs):
+            raise WriterError("bad \x00 \ud800 answer")
+
+        monkeypatch.setattr(run, "ask", break_down)
+        ask(evidence)
+        assert run.write_pending().failed == 2
+        assert rows().get().error == "bad ⟨U+0000⟩ ⟨U+D800⟩ answer"
 
 
 class TestLimits:

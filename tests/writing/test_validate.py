@@ -1,5 +1,7 @@
 """What a language model may say, and what not."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from llmrec_django.services.writing.prompt import reason_allowed, summary_allowed
 from llmrec_django.services.writing.validate import overlap, problems, tidy
 from tests.engine.safety.texts import HOSTILE
-from tests.writing.facts import BARE, EVIDENCE
+from tests.writing.facts import BARE, EVIDENCE, GRAPHS
 
 LANGUAGES = {"en": "en", "zh-hans": "zh"}
 
@@ -20,7 +22,10 @@ GOOD = {
     "en": [
         'Because you completed "Linear Algebra", "Spectral Graph Theory" goes on with eigenvalues.',
         "You completed Linear Algebra, and Spectral Graph Theory shares eigenvalues with it.",
-        'You viewed "C# & Sets: 101 Ideas"; this advanced course builds on it.',
+        'You viewed "C# & Sets: 101 Ideas"; this advanced course is related to it.',
+        'Having completed "Linear Algebra", you can continue with "Spectral Graph Theory".',
+        'Because you have already completed "Linear Algebra", "Spectral Graph Theory" is a suitable next step.',
+        '"Spectral Graph Theory" is recommended to you because it shares eigenvalues with "Linear Algebra".',
         'Like "Linear Algebra", which you completed, it is about eigenvalues.',
         '12 other learners chose both "Linear Algebra" and this, so it may fit you.',
         "It takes 90 minutes, and you have 120 minutes a week.",
@@ -32,6 +37,9 @@ GOOD = {
         "您看过《集合论101讲》，这门课程与它相关。",
         "至少有12名其他学习者同时选择了《线性代数》和这门课程，也许适合您。",
         "《谱图理论》需要90分钟，您每周有120分钟。",
+        "因为您已经完成了《线性代数》，所以推荐您学习《谱图理论》，两者都涉及特征值。",
+        "向您推荐《谱图理论》，因为它与您完成的《线性代数》都涉及特征值。",
+        "在完成《线性代数》之后，您可以学习《谱图理论》。",
     ],
 }
 
@@ -81,7 +89,53 @@ BAD = {
         ("zh-hans", "您完成了《集合论101讲》，这门课程与它相关。"),
         ("zh-hans", "您要求推荐《谱图理论》，它涉及特征值。"),
     ],
+    "denies": [
+        ("en", 'You have not completed "Linear Algebra", so start with "Spectral Graph Theory".'),
+        ("en", 'You haven’t completed "Linear Algebra", so start with "Spectral Graph Theory".'),
+        ("en", 'Because you completed "Linear Algebra", "Spectral Graph Theory" is not recommended to you.'),
+        ("en", 'Because you completed "Linear Algebra", "Spectral Graph Theory" is not for you.'),
+        ("en", 'You did not do well in "Linear Algebra", so "Spectral Graph Theory" is recommended to you.'),
+        ("en", 'At least 12 other learners did not choose "Spectral Graph Theory", and you should not.'),
+        ("en", 'You completed "Linear Algebra" without eigenvalues, so this is next for you.'),
+        ("zh-hans", "您没有完成《线性代数》，所以向您推荐《谱图理论》。"),
+        ("zh-hans", "您完成了《线性代数》，所以不推荐《谱图理论》。"),
+        ("zh-hans", "您完成了《线性代数》，其他学习者都没有选择《谱图理论》。"),
+        ("zh-hans", "您尚未完成《线性代数》，所以向您推荐《谱图理论》。"),
+    ],
+    "says when": [
+        ("en", 'Because you completed "Linear Algebra" last year, "Spectral Graph Theory" is next.'),
+        ("en", 'You recently completed "Linear Algebra", so this is next for you.'),
+        # The facts hold 90 minutes, and not that this took them.
+        ("en", 'Because you completed "Linear Algebra" in 90 minutes, this fits you.'),
+        ("zh-hans", "您前天完成了《线性代数》，所以向您推荐《谱图理论》。"),
+        ("zh-hans", "您上周完成了《线性代数》，所以向您推荐《谱图理论》。"),
+        ("zh-hans", "您用90分钟完成了《线性代数》，所以向您推荐《谱图理论》。"),
+    ],
+    "tells a wrong order": [
+        ("en", '"Linear Algebra" builds on "Spectral Graph Theory", which you should start again.'),
+        ("en", '"Linear Algebra" goes on with "Spectral Graph Theory", which is for you.'),
+        ("en", 'After "Spectral Graph Theory", you can take "Linear Algebra".'),
+        ("zh-hans", "《线性代数》接着讲《谱图理论》，适合您。"),
+    ],
+    "puts one resource into another": [
+        ("en", '"Linear Algebra" includes "Spectral Graph Theory", which may suit you.'),
+        ("zh-hans", "《谱图理论》包含您完成的《线性代数》。"),
+    ],
+    "asks": [
+        ("en", 'Have you completed "Linear Algebra"? Then "Spectral Graph Theory" is for you.'),
+        ("zh-hans", "您完成了《线性代数》吗？向您推荐《谱图理论》。"),
+    ],
+    "says the learner did what they did not  ": [
+        # Not done, or not by this learner.
+        ("en", 'You should complete "Linear Algebra", so this is next for you.'),
+        ("en", 'You have yet to complete "Linear Algebra", so this is next for you.'),
+        ("en", 'You nearly completed "Linear Algebra", so this is next for you.'),
+        ("en", '12 other learners completed "Linear Algebra", so this is next for you.'),
+        ("zh-hans", "您应该完成《线性代数》，所以向您推荐《谱图理论》。"),
+        ("zh-hans", "其他学习者完成了《线性代数》，所以向您推荐《谱图理论》。"),
+    ],
     "recommends what is not recommended": [
+        ("en", 'You completed "Linear Algebra", so start with "C# & Sets: 101 Ideas".'),
         ("en", 'You completed "Linear Algebra", so I recommend "C# & Sets: 101 Ideas".'),
         ("en", 'Try "Linear Algebra" next, as it is about eigenvalues like your course.'),
         ("zh-hans", "推荐您学习《谱图理论》和《线性代数》，它们都涉及特征值。"),
@@ -90,7 +144,11 @@ BAD = {
         ("en", 'You completed "Linear Algebra", and this goes on with birds.'),
         ("en", 'You completed "Linear Algebra", and this gives a gentle overview of eigenvalues.'),
         ("en", 'You completed "Linear Algebra", and quantum physics is next.'),
+        ("en", 'You viewed "C# & Sets: 101 Ideas"; this advanced course builds on it.'),
+        ("en", 'If you completed "Linear Algebra", this is next for you.'),
+        ("en", '"Spectral Graph Theory" is different from "Linear Algebra", which you completed.'),
         ("zh-hans", "您完成了《线性代数》，这门课程接着讲鸟类。"),
+        ("zh-hans", "您完成了《线性代数》，它是特征值的基础。"),
         ("zh-hans", "您完成了《线性代数》，这门课程生动有趣。"),
     ],
     "a number that is not in the facts ": [
@@ -191,6 +249,25 @@ def test_claims_are_bound_to_the_evidence():
     assert found("You viewed C# & Sets: 101 Ideas, and this is like it.", evidence=BARE) == []
 
 
+def test_a_word_of_a_title_lets_nobody_deny_anything():
+    titled = replace(EVIDENCE, resource=replace(GRAPHS, title="Why Not Last Year", titles={"zh-hans": "没有昨天"}))
+    assert found('Because you completed "Linear Algebra", "Why Not Last Year" is next.', evidence=titled) == []
+    assert "denies" in found('You have not completed "Linear Algebra", so this is next.', evidence=titled)
+    assert "says when" in found('You completed "Linear Algebra" last year, so this is next.', evidence=titled)
+    assert "denies" in found("您没有完成《线性代数》，所以向您推荐它。", "zh-hans", titled)
+
+
+def test_days_are_said_of_what_they_count():
+    told = replace(BARE, popular=20, popular_days=30, new_days=3)
+    for text in ("20 learners chose it in the last 30 days, as may you.", "This was added 3 days ago and may fit you."):
+        assert found(text, evidence=told) == []
+    for text in ("最近30天至少有20名学习者选择了它，适合您。", "向您推荐它，因为它是3天前加入的。"):
+        assert found(text, "zh-hans", told) == []
+    assert found("This was added 30 days ago and may fit you.", evidence=told)
+    assert found("You viewed C# & Sets: 101 Ideas 3 days ago, so this may fit you.", evidence=told)
+    assert found("向您推荐它，因为它是30天前加入的。", "zh-hans", told)
+
+
 def test_a_title_of_another_resource_does_not_pass():
     assert found("You viewed C# & Sets: 101 Ideas, so organic chemistry is next.", other_titles=["Organic chemistry"])
 
@@ -246,6 +323,44 @@ class TestSummaries:
             "The notes of Alan Turing are read and computed by hand."
         )
         assert "promises" in self.check("The notes are read by hand, and you get a certificate with it.")
+
+    NO = (
+        "An introduction to databases for programming beginners. No prior programming is needed. It covers SQL and "
+        "indexes in depth. It does not cover distributed databases."
+    )
+    NO_ZH = "本课程介绍数据库的设计与查询语言。学习者不需要编程经验，也不涉及分布式数据库。课程讲解索引与事务。"
+    TURNED = "denies what its source says, or says what it denies"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Prior programming is needed for this introduction to databases.",
+            "Programming is needed for SQL and indexes in depth.",
+            "It covers distributed databases, SQL and indexes in depth.",
+            "An introduction to databases that does not cover SQL and indexes.",
+            "学习者需要编程经验，课程介绍数据库的设计。",
+            "课程涉及分布式数据库与索引和事务。",
+            "本课程不介绍数据库的设计与查询语言。",
+        ],
+    )
+    def test_do_not_turn_their_source_around(self, text):
+        source, language = (self.NO, "en") if text.isascii() else (self.NO_ZH, "zh")
+        assert self.TURNED in problems(tidy(text), summary_allowed("SQL", source, language), language)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "An introduction to databases for beginners that covers SQL and indexes in depth.",
+            "It covers SQL and indexes in depth. No prior programming is needed.",
+            "It covers SQL and indexes in depth, but not distributed databases.",
+            "An introduction to databases and SQL without prior programming.",
+            "本课程介绍数据库的设计与查询语言，讲解索引与事务。",
+            "课程讲解索引与事务，不涉及分布式数据库。",
+        ],
+    )
+    def test_may_deny_what_their_source_denies(self, text):
+        source, language = (self.NO, "en") if text.isascii() else (self.NO_ZH, "zh")
+        assert problems(tidy(text), summary_allowed("SQL", source, language), language) == []
 
     def test_overlap_with_the_source_is_measured(self):
         assert overlap("Bernoulli numbers in lessons", self.TEXT, "en") == 1.0

@@ -30,10 +30,13 @@ _INLINE = frozenset(
     + ["mark", "q", "s", "small", "span", "strong", "sub", "sup", "u"]
 )
 _SPELT = re.compile(r"(?<!\w)(?:[a-z] ){4,}[a-z](?!\w)")
+# One mark after each letter: two of them, or other ones, are the gap between words.
+_SPELT_WORD = re.compile(r"(?<![^\W_])[a-z]([\W_])(?:[a-z]\1)+[a-z](?![^\W_])")
+_SPELT_RUN = re.compile(r"(?<![^\W_])(?:[a-z][\W_]{1,5}){9,}[a-z](?![^\W_])")
 _HAN = "\u3400-\u9fff\uf900-\ufaff"
 # Thai, Khmer and others mark the ends of words with an invisible space.
 _SPACED_OR_HAN = re.compile(rf"[a-zA-Z\u00c0-\u024f\u0370-\u052f{_HAN}]{{2}}")
-_BETWEEN_HAN = re.compile(rf"(?<=[{_HAN}])[^\w{_HAN}]{{1,3}}(?=[{_HAN}])")
+_BETWEEN_HAN = re.compile(rf"(?<=[{_HAN}])[\W_]{{1,8}}(?=[{_HAN}])")
 _NO_WORD = re.compile(r"[\W_]+")
 _LOOKALIKES = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u04bb\u0501\u051b\u0432\u043a\u043c\u043d\u0442"
@@ -128,8 +131,15 @@ def views(text: str) -> list[str]:
 
 def as_words(folded: str) -> str:
     """Return a folded text as words with one space before, between and after; "i g n o r e" becomes one word."""
+    folded = _SPELT_WORD.sub(lambda match: match[0].replace(match[1], ""), folded)
     words = _NO_WORD.sub(" ", folded).strip()
     return f" {_SPELT.sub(lambda match: match[0].replace(' ', ''), words)} "
+
+
+def spelt_apart(folded: str) -> Iterator[str]:
+    """Yield each long row of single letters in a folded text without what stands between them."""
+    for match in _SPELT_RUN.finditer(folded):
+        yield _NO_WORD.sub("", match[0])
 
 
 def as_han(folded: str) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from llmrec_django.engine.safety.phrases import character_pattern, word_pattern
+from llmrec_django.engine.safety.phrases import character_pattern, glued_pattern, word_pattern
 
 Rules = tuple[tuple[str, re.Pattern[str]], ...]
 """(rule, pattern), looked for one after the other."""
 
 _ENGLISH_NAMES = {
     "ignore": "ignore ignores ignoring disregard disregarding forget forgetting neglect do+not+follow don+t+follow "
-    "do+not+obey don+t+obey stop+following stop+obeying",
+    "do+not+obey don+t+obey stop+following stop+obeying pay+no+attention+to pay+no+heed+to take+no+notice+of",
     "earlier": "previous previously prior preceding above earlier foregoing former initial existing original system "
     "given",
     "orders": "instruction instructions prompt prompts directive directives directions command commands guidelines "
@@ -26,15 +26,22 @@ _ENGLISH_NAMES = {
     "resource": "course lesson module resource book video article paper exercise item class content material one",
     "machine": "ai a+i llm llms language+model language+models large+language+model chatbot chatbots gpt chatgpt "
     "ai+assistant ai+model ai+system ai+agent recommender",
+    "above": "above previous preceding prior foregoing",
+    "text": "text texts content contents words sentence sentences paragraph paragraphs description descriptions",
+    "order": "rate rank recommend ignore disregard output print say respond reply answer list put place give score "
+    "choose pick select promote show treat mark tell always never prefer",
+    "everyone": "everyone everybody every all each any",
     "unbound": "dan jailbroken unrestricted unfiltered uncensored",
     "people": "user users learner learners student students reader readers customer customers",
-    "who": "i we they who you teachers people many readers instructors",
+    "who": "i we they who teachers people many readers instructors",
 }
 
 _ENGLISH = """
 overrides-instructions  @ignore _5 @earlier _3 @orders|@rules
 overrides-instructions  @ignore ~all|any|every|of|the|these|those your _3 @orders|programming|training
 overrides-instructions  @ignore all|any|every ?of ~the|these|those|other @orders
+overrides-instructions  !@who|@people|to|not @ignore ~all|any|every|of|the|these|those @above @text
+overrides-instructions  !@who|@people|to|not @ignore ~all|any|every|of|the|these|those @text above|before+this
 overrides-instructions  override|bypass|skip|cancel _3 @earlier|your|safety _3 @orders
 overrides-instructions  @ignore everything|anything|all|whatever|what _5 said|told|written|instructed|given above|
                             before+this|previously|so+far|until+now
@@ -49,22 +56,29 @@ changes-role            you are no+longer|not bound|restricted|limited by|to
 changes-role            act|behave|respond as ~a|an|the|if|you|were @unbound
 changes-role            act|behave|respond as another @machine
 changes-role            do anything now
-changes-role            from now on ?you ?will|must|should|shall ?only|always|never recommend|rank|answer|respond|
-                            reply|output|obey|ignore|act+as|pretend
-addresses-a-model       you are a|an _1 @machine|recommender+system|recommendation+system|recommendation+engine
+changes-role            from now|here|this+point on|onward|onwards|forward ?you ?will|must|should|shall
+                            ?only|always|never recommend|rank|answer|respond|reply|output|obey|ignore|act+as|pretend
+addresses-a-model       !if you are a|an _1 @machine|recommender+system|recommendation+system|recommendation+engine
 addresses-a-model       you are a|an ?very helpful|honest|harmless|smart assistant
 addresses-a-model       note|attention|message|instruction|instructions|notice to|for ~the|any|all @machine
-addresses-a-model       dear|hey|hello|attention @machine
-addresses-a-model       if you are ?a|an @machine
+addresses-a-model       dear|attention @machine
+addresses-a-model       hey|hello @machine ~please|kindly|you|must|should|only @order
+addresses-a-model       if you are ?a|an @machine ~reading|processing|summarising|summarizing|ranking|this|it|please|
+                            then|you|must|should|only @order
+addresses-a-model       assistant|@machine ~please|kindly|you|must|should|only|always recommend|promote|suggest|choose|
+                            show this|my ?@resource ~first|to @everyone
 addresses-a-model       @machine ?that+is|who+is reading|processing|summarising|summarizing|ranking this
 addresses-a-model       begin|end|start+of|end+of|new|updated system prompt|message|override|instruction|instructions
 addresses-a-model       system|admin|developer ?instruction|prompt override
-pushes-itself           !i|we|they|who|teachers|to|and always|must|exclusively|only recommend|rank|suggest|promote
+pushes-itself           !@who|to|and always|must|exclusively|only recommend|rank|suggest|promote
                             this|my _1 @resource
-pushes-itself           recommend|rank|list|place|put|score|show this _1 @resource first|highest|above+all|
+pushes-itself           when|whenever|while ~you|are generating|making|producing|creating|giving|compiling|ranking|
+                            choosing|selecting ~any|the|a|your|new recommendations|recommendation|suggestions|
+                            rankings|ranking _3 @order this|my _1 @resource
+pushes-itself           !@who recommend|rank|list|place|put|score|show this _1 @resource first|highest|above+all|
                             above+every|number+one|no+1
-pushes-itself           recommend|rank|list|place|put|score|show this _1 @resource at the ?very top
-pushes-itself           recommend|show this _1 @resource to everyone|everybody|every|all ?@people
+pushes-itself           !@who recommend|rank|list|place|put|score|show this _1 @resource at the ?very top
+pushes-itself           !@who recommend|show this _1 @resource to @everyone ?@people
 pushes-itself           do+not|don+t|never recommend|suggest|show|rank ~any|the other|others|another|competing|
                             anything+else|something+else
 pushes-itself           set|give|assign this|it _1 ~a|the score|rating|rank|relevance ?score ~of|to max|maximum|
@@ -83,8 +97,14 @@ sends-people-away       whatsapp|telegram ~me|us|now|at|on 0*|1*|2*|3*|4*|5*|6*|
 
 _CHINESE_NAMES = {
     "ignore": "忽略 无视 無視 忘记 忘記 忘掉 不要理会 不要理會 别理会 "
-    "不要遵守 不要遵循 不再遵守 不再遵循 停止遵守 停止遵循 抛开 拋開",
+    "不要遵守 不要遵循 不再遵守 不再遵循 停止遵守 停止遵循 抛开 拋開 "
+    "不要管 不用管 不必管 别管 別管 不用理会 不必理会 不用理會 不必理會 不要在意",
     "earlier": "之前 以前 以上 上面 上述 前面 先前 此前 你的 您的 系统 系統 原有 既有 开发者 開發者",
+    "above": "以上 上面 上述 前面 之前 先前 此前 前文 上文",
+    "not": "不要 不能 不可 不应 不得 不会 切勿 请勿 勿 别",
+    "text": "内容 內容 文字 文本 信息 描述 介绍 介紹 说明 說明 的话 的話 一切 所有",
+    "only": "直接 只 仅 僅 必须 必須 务必 務必 改为 改為 转而 轉而 而是 请 請 你 您",
+    "say": "推荐 推薦 输出 輸出 回答 回复 回覆 打印 只说 只說",
     "any": "所有 一切 全部 任何",
     "orders": "指令 指示 提示 命令 instruction prompt",
     "rules": "规则 規則 设定 設定 规定 規定 对话 對話 上下文",
@@ -103,6 +123,8 @@ _CHINESE_NAMES = {
 _CHINESE = """
 overrides-instructions  @ignore ?了 _6 @earlier|@any _8 @orders
 overrides-instructions  @ignore ?了 _4 @earlier _6 @rules
+overrides-instructions  !@not @ignore ?了|掉 _2 @above _4 要求|请求|請求
+overrides-instructions  !@not @ignore ?了|掉 _2 @above _4 @text _3 @only _3 @say
 overrides-instructions  绕过|繞過|跳过|跳過|覆盖|覆蓋|推翻|取消 _4 @earlier _6 指令|提示词|提示詞
 reveals-instructions    输出|輸出|显示|顯示|泄露|洩露|打印|告诉我|告訴我|复述|複述|重复|重複|展示|透露|公开 ?出 ?你|
                             您 ?的 ?全部|完整|所有 ?的 @secret
@@ -112,7 +134,8 @@ changes-role            从现在起|从现在开始|從現在起|從現在開�
                             回答|输出|輸出|回复|回覆|服从|忽略|扮演
 addresses-a-model       你|您 是 ?一个|一個|一名|一位 _6 ai助手|人工智能助手|人工智慧助手|语言模型|語言模型|
                             聊天机器人|推荐系统|推荐助手
-addresses-a-model       如果 你|您 是 ?一个|一個 @machine|机器人|機器人
+addresses-a-model       如果 你|您 是 ?一个|一個|一名|一位 @machine|机器人|機器人 ?助手|模型|系统|系統|程序 请|請|就|
+                            那|则|則|必须|必須|务必|務必|应|應|要|在|正在|把|忽略|只|并|不要|推荐|推薦
 addresses-a-model       致|告 ?所有|各位 @machine ?助手 请|請|注意|务必|必须
 addresses-a-model       @machine 请|請 注意|务必|始终|忽略|推荐|优先
 pushes-itself           @always ?都|要|优先|優先 @recommend @this _2 @resource
@@ -151,6 +174,8 @@ def _read(
 
 ENGLISH_RULES = _read(_ENGLISH, word_pattern, _ENGLISH_NAMES)
 """For words with single spaces between."""
+GLUED_RULES = _read(_ENGLISH, glued_pattern, _ENGLISH_NAMES)
+"""For words without spaces, which were spelt apart."""
 CHINESE_RULES = _read(_CHINESE, character_pattern, _CHINESE_NAMES)
 """For text without spaces and marks between characters."""
 MARKUP_RULES: Rules = tuple(("chat-markup", re.compile(pattern)) for pattern in _MARKUP)

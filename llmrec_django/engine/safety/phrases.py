@@ -7,7 +7,7 @@ A phrase is parts with spaces between:
     ?please|kindly          one of these, or nothing
     ~the|all|of             any number of these (at most six)
     _3                      up to three words of any kind
-    !i|we                   not after one of these; as the first part only
+    !i|we|@people           not after one of these; as the first part only
 """
 
 from __future__ import annotations
@@ -25,22 +25,28 @@ def word_pattern(phrase: str, names: Mapping[str, str]) -> re.Pattern[str]:
     Args:
         names: Name → words with white space between; for the parts that begin with "@".
     """
-    return _compile(phrase, names, any_unit=r"\w+ ", after=" ", before=r"(?<= )")
+    return _compile(phrase, names, gap=r"(?:\w+ ){0,%d}?", after=" ", before=r"(?<= )")
 
 
 def character_pattern(phrase: str, names: Mapping[str, str]) -> re.Pattern[str]:
     """The same for a script without spaces: parts follow each other directly, and `_3` is up to three characters."""
-    return _compile(phrase, names, any_unit=".", after="", before="")
+    return _compile(phrase, names, gap=".{0,%d}?", after="", before="")
 
 
-def _compile(phrase: str, names: Mapping[str, str], *, any_unit: str, after: str, before: str) -> re.Pattern[str]:
+def glued_pattern(phrase: str, names: Mapping[str, str]) -> re.Pattern[str]:
+    """The same for words without anything between them, as letters that were spelt apart leave them."""
+    names = {name: words.replace("+", "") for name, words in names.items()}
+    return _compile(phrase.replace("+", ""), names, gap="(?:[a-z]{8}){0,%d}?[a-z]{0,7}?", after="", before="")
+
+
+def _compile(phrase: str, names: Mapping[str, str], *, gap: str, after: str, before: str) -> re.Pattern[str]:
     pieces = [before]
     for part in phrase.split():
         mark, rest = (part[0], part[1:]) if part[0] in "?~_!" else ("", part)
         if mark == "_":
-            pieces.append(f"(?:{any_unit}){{0,{int(rest)}}}?")
+            pieces.append(gap % int(rest))
         elif mark == "!":
-            pieces += [f"(?<! {re.escape(word)}{after})" for word in rest.split("|")]
+            pieces += [f"(?<!{after}{word}{after})" for word in _alternatives(rest, names)]
         else:
             unit = f"(?:{'|'.join(_alternatives(rest, names))}){after}"
             pieces.append({"?": f"(?:{unit})?", "~": f"(?:{unit}){{0,6}}", "": unit}[mark])

@@ -104,6 +104,11 @@ def text_fields(row: dict[str, Any]) -> dict[str, str]:
     return {name: text for name, text in fields.items() if text}
 
 
+def texts_of(resource: Resource) -> dict[str, str]:
+    """Return every text of a resource that is looked at, by the name that findings give it."""
+    return text_fields({name: getattr(resource, name) for name in TEXT_COLUMNS})
+
+
 def _unseen_by_rules() -> tuple[str, list[Any]]:
     return (
         f"SELECT r.id FROM {RESOURCES} r LEFT JOIN {SCREENINGS} s ON s.resource_id = r.id "

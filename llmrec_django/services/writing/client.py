@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from django.db import connections, router
 
 from llmrec_django import caching
 from llmrec_django.conf import LLMRecConfigurationError, conf
+from llmrec_django.engine.safety.hidden import show_hidden
 from llmrec_django.engine.text import text_hash
 from llmrec_django.engine.writers import build_writer
 from llmrec_django.exceptions import LLMRecError, WriterError, WriterUnavailable
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 3600.0
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 USAGE = WriterUsage._meta.db_table
 
 
@@ -74,7 +77,7 @@ def ask(prompt: Prompt, *, tenant: str, attempt: int = 0) -> str:
     Raises:
         BudgetSpent: the tenant has no call left.
         WriterUnavailable: the model cannot be reached, or could not a moment ago.
-        WriterError: it has no answer to this prompt.
+        WriterError: it has no answer to this prompt, or one that no database can store.
     """
     generator = writer()
     if generator is None:
@@ -97,7 +100,17 @@ def ask(prompt: Prompt, *, tenant: str, attempt: int = 0) -> str:
         raise WriterError(f"Cannot write with {generator.model_id!r}. {type(exc).__name__}: {exc}.") from exc
     if pause_s:
         caching.keep(key, (0.0, 0.0), 2 * LONGEST_PAUSE_S)
+    if _UNSTORABLE.search(answer):
+        # Before anything asks the database about it: it takes neither.
+        raise WriterError(
+            f"Cannot use the answer of {generator.model_id!r}. It holds characters that cannot be stored."
+        )
     return answer
+
+
+def storable(error: str) -> str:
+    """Return what went wrong as it can be kept: a backend's own message may hold anything."""
+    return show_hidden(error)[:500]
 
 
 def forget_writer() -> None:

@@ -22,7 +22,7 @@ from llmrec_django.exceptions import WriterError, WriterUnavailable
 from llmrec_django.models import GoalDraft
 from llmrec_django.models.texts import Written
 from llmrec_django.services import nudge
-from llmrec_django.services.writing.client import BudgetSpent, ask, model_for
+from llmrec_django.services.writing.client import BudgetSpent, ask, model_for, storable
 from llmrec_django.services.writing.goal_rules import (
     LANGUAGE_NAMES,
     LEVELS,
@@ -184,7 +184,7 @@ def read_waiting() -> tuple[int, str]:
             )
             found = read_answer(answer, draft.text)
         except WriterUnavailable as exc:
-            _settle(draft, state=Written.WAITING, attempts=draft.attempts - 1, error=str(exc)[:500])
+            _settle(draft, state=Written.WAITING, attempts=draft.attempts - 1, error=storable(str(exc)))
             return n, "budget" if isinstance(exc, BudgetSpent) else "unavailable"
         except (WriterError, ValueError) as exc:
             again = draft.attempts < conf.WRITER["ATTEMPTS"]
@@ -193,7 +193,9 @@ def read_waiting() -> tuple[int, str]:
                 draft,
                 state=Written.WAITING if again else refused,
                 try_after=timezone.now(),
-                error=str(exc)[:500] if isinstance(exc, WriterError) else "The answer was not of the shape asked for.",
+                error=storable(str(exc))
+                if isinstance(exc, WriterError)
+                else "The answer was not of the shape asked for.",
             )
             continue
         # Where the model says nothing, what the rules found stays.

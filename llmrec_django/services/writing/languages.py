@@ -16,6 +16,7 @@ def _set(words: str) -> frozenset[str]:
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _LATIN_WORD = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)?")
 _HAN_CHAR = re.compile(f"[{HAN}]")
+_HAN_RUN = re.compile(f"[{HAN}]+")
 _FEWEST_WORDS = 4
 
 _ENGLISH_WORDS = _set(
@@ -77,3 +78,8 @@ def is_in(text: str, language: Language, like: str = "") -> bool:
     if longer and 10 * sum(word in _ENGLISH_WORDS for word in longer) >= len(longer):
         known |= set(longer)
     return len(words) >= _FEWEST_WORDS and 4 * sum(word in known for word in words) >= len(words)
+
+
+def han_pairs(text: str) -> set[str]:
+    """Return every two Han characters that stand side by side: about the words of a script without spaces."""
+    return {run[at : at + 2] for run in _HAN_RUN.findall(text) for at in range(len(run) - 1)}

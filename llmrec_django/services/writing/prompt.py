@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmrec_django.services.writing.languages import Language
     from llmrec_django.types import Evidence, EvidenceResource
 
-PROMPT_VERSION = "2"
+PROMPT_VERSION = "3"
 """Changes with every change of a prompt or of the validator: what was written before is then written anew."""
 
 LONGEST_TITLE = 150
@@ -131,7 +131,8 @@ def reason_allowed(evidence: Evidence, locale: str, other_titles: Iterable[str] 
         counts={
             "learners": frozenset(learners - {0}),
             "minutes": frozenset({evidence.minutes, evidence.minutes_per_week} - {0}),
-            "days": frozenset({evidence.popular_days, evidence.new_days or 0} - {0}),
+            "days": frozenset({evidence.popular_days} - {0}),
+            "days ago": frozenset(() if evidence.new_days is None else {evidence.new_days}),
         },
         claims=frozenset(claims),
         grounds=(*own, *unlocked_by, *words),

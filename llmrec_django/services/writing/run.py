@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, router
+from django.db import DataError, connections, router, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -23,7 +24,7 @@ from llmrec_django.models import ResourceScreening, WriterUsage, WrittenText
 from llmrec_django.models.base import is_supported
 from llmrec_django.models.texts import Written
 from llmrec_django.services.writing import goals, summaries
-from llmrec_django.services.writing.client import BudgetSpent, ask, model_for
+from llmrec_django.services.writing.client import BudgetSpent, ask, model_for, storable
 from llmrec_django.services.writing.languages import language_of
 from llmrec_django.services.writing.prompt import PROMPT_VERSION, reason_allowed, reason_prompt
 from llmrec_django.services.writing.titles import other_titles
@@ -134,8 +135,10 @@ def _write(row: WrittenText, report: WriteReport) -> None:
         _settle(row, Written.FAILED, error="The worker stopped each time while this was written.")
         report.failed += 1
         return
+    alias = router.db_for_write(WrittenText)
     try:
-        text, found = _one(row)
+        with transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext():
+            text, found = _one(row)
     except BudgetSpent as exc:
         report.stopped = "budget"
         _put_back(row, str(exc))
@@ -147,6 +150,12 @@ def _write(row: WrittenText, report: WriteReport) -> None:
         return
     except WriterError as exc:
         _try_again_or_settle(row, Written.FAILED, str(exc))
+        report.failed += 1
+        return
+    except (DataError, LookupError, TypeError, ValueError) as exc:
+        # Something about this row that nobody thought of; the others wait behind it.
+        logger.exception("a text was not written, its template stands in row=%s", row.pk)
+        _try_again_or_settle(row, Written.FAILED, f"Cannot write it. {type(exc).__name__}.")
         report.failed += 1
         return
     if found:
@@ -201,19 +210,19 @@ def _put_back(row: WrittenText, error: str) -> None:
     WrittenText.objects.using(router.db_for_write(WrittenText)).filter(pk=row.pk).update(
         attempts=F("attempts") - 1,
         try_after=timezone.now() + timedelta(seconds=float(conf.WRITER["PAUSE_S"])),
-        error=error[:500],
+        error=storable(error),
     )
 
 
 def _try_again_or_settle(row: WrittenText, state: Written, error: str) -> None:
     if row.attempts < conf.WRITER["ATTEMPTS"]:
-        _rows(row).update(try_after=timezone.now(), error=error[:500])
+        _rows(row).update(try_after=timezone.now(), error=storable(error))
     else:
         _settle(row, state, error=error)
 
 
 def _settle(row: WrittenText, state: Written, *, text: str = "", error: str = "") -> None:
-    _rows(row).update(state=state, text=text, error=error[:500], settled_at=timezone.now())
+    _rows(row).update(state=state, text=text, error=storable(error), settled_at=timezone.now())
 
 
 def _rows(row: WrittenText) -> Any:

@@ -6,7 +6,19 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from llmrec_django.services.writing.wording import DEEDS, OTHER_DEEDS, RECOMMENDING, UNITS
+from llmrec_django.services.writing.wording import (
+    DEEDS,
+    DOERS,
+    GOES_ON,
+    HOLDS,
+    NEGATIONS,
+    OTHER_DEEDS,
+    RECOMMENDING,
+    SPANS,
+    TIMES,
+    TOLD_TIMES,
+    UNITS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +38,8 @@ _CLAUSE: Mapping[Language, re.Pattern[str]] = {
     ),
     "zh": re.compile("[，,；;：:。！？!?（）()]|因为|所以|因此|由于|之后|以后|然后|接着|而"),
 }
+_PART = re.compile("[,;:.!?()—–，；：。！？（）]")
+_AFTER = re.compile(rf"\bafter\W+{RECOMMENDED}|{RECOMMENDED}\W?[之以]后", re.IGNORECASE)
 _TITLES = re.compile("[\ue000-\ue0ff]")
 
 
@@ -58,8 +72,34 @@ def _in_clause(clause: str, before: str, own_deeds: list[frozenset[str]], langua
         for match in pattern.finditer(clause):
             titles = _TITLES.findall(clause[match.end() :]) or _TITLES.findall(before + clause[: match.start()])[-1:]
             done = [own_deeds[ord(title) - FIRST_OWN] for title in titles if title != RECOMMENDED]
-            if not titles or len(done) < len(titles) or not all(deeds & verbs for verbs in done):
+            if (
+                not titles
+                or len(done) < len(titles)
+                or not all(deeds & verbs for verbs in done)
+                or not DOERS[language].search(clause[: match.start()])
+            ):
                 yield "says the learner did what they did not"
+            if TOLD_TIMES[language].search(clause) or SPANS[language].search(clause):
+                yield "says when"
+
+
+def untrue_turns(marked: str, language: Language) -> Iterator[str]:
+    """Yield where a text denies, asks, or sets a time or an order: the facts say what is so, and no more than that."""
+    if NEGATIONS[language].search(marked):
+        yield "denies"
+    if re.search("[?？]", marked):
+        yield "asks"
+    if TIMES[language].search(TOLD_TIMES[language].sub(" ", marked)):
+        yield "says when"
+    if _AFTER.search(marked):
+        yield "tells a wrong order"
+    for clause in _PART.split(marked):
+        for match in GOES_ON[language].finditer(clause):
+            before, after = _TITLES.findall(clause[: match.start()]), _TITLES.findall(clause[match.end() :])
+            if before[-1:] not in ([], [RECOMMENDED]) or (before and RECOMMENDED in after):
+                yield "tells a wrong order"
+        if any(_TITLES.search(clause, match.end()) for match in HOLDS[language].finditer(clause)):
+            yield "puts one resource into another"
 
 
 def wrong_counts(marked: str, counts: Mapping[str, frozenset[int]], language: Language) -> Iterator[str]:

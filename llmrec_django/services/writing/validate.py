@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from llmrec_django.engine.safety.hidden import is_invisible
 from llmrec_django.engine.safety.screen import screen_text
-from llmrec_django.services.writing.languages import HAN, is_in
-from llmrec_django.services.writing.truth import FIRST_OWN, RECOMMENDED, untrue_deeds, wrong_counts
+from llmrec_django.services.writing.languages import han_pairs, is_in
+from llmrec_django.services.writing.polarity import turns_around
+from llmrec_django.services.writing.truth import FIRST_OWN, RECOMMENDED, untrue_deeds, untrue_turns, wrong_counts
 from llmrec_django.services.writing.vocabulary import is_plain, unknown_words
 from llmrec_django.services.writing.wording import (
     CHATTER,
@@ -23,6 +24,7 @@ from llmrec_django.services.writing.wording import (
     NUMBER_WORDS,
     PROMISES,
     STARTS,
+    TOLD_TIMES,
     UNSAFE,
     chinese_counts,
 )
@@ -159,8 +161,10 @@ def _problems(text: str, allowed: Allowed, language: Language) -> Iterator[str]:
     if allowed.recommended:
         marked = _masked(text, allowed)
         yield from untrue_deeds(marked, [deeds for _, deeds in allowed.own], language)
+        yield from untrue_turns(marked, language)
         yield from wrong_counts(marked, allowed.counts, language)
-        if unknown_words(_TITLE_MARK.sub(" ", marked), allowed.phrases, language):
+        plain = TOLD_TIMES[language].sub(" ", _TITLE_MARK.sub(" ", marked))
+        if unknown_words(plain, allowed.phrases, language):
             yield "says more than the facts"
         if any(
             _TITLE_MARK.search(clause) and not re.search(r"[^\W\ue000-\ue0ff]", clause)
@@ -175,6 +179,8 @@ def _problems(text: str, allowed: Allowed, language: Language) -> Iterator[str]:
         yield "no end of a sentence"
     if len(_SENTENCE_END.findall(bare)) > MOST_SENTENCES:
         yield "too many sentences"
+    if allowed.source and turns_around(text, allowed.source, language):
+        yield "denies what its source says, or says what it denies"
     if allowed.must_address and not _ADDRESSED[language].search(bare):
         yield "does not speak to the learner"
     if allowed.grounds is not None and not _is_grounded(text, bare, allowed, language):
@@ -313,6 +319,5 @@ def overlap(text: str, source: str, language: Language) -> float:
 
 def _content(text: str, language: Language) -> set[str]:
     if language == "zh":
-        runs = re.findall(f"[{HAN}]+", text)
-        return {run[at : at + 2] for run in runs for at in range(len(run) - 1)}
+        return han_pairs(text)
     return {word.casefold()[:5] for word in _LATIN.findall(text) if len(word) > 3 and not is_plain(word)}

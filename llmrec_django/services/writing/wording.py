@@ -33,8 +33,14 @@ DEEDS: Mapping[Language, tuple[tuple[re.Pattern[str], frozenset[str]], ...]] = {
         (_words("complet* finish* master*"), frozenset(_DONE)),
         (_words("passed passing aced"), frozenset({"passed"})),
         (_words("failed failing"), frozenset({"failed"})),
-        (_words("enrol* signed_up registered took taken studied studying learned learnt"), frozenset(_TAKEN)),
-        (_words("viewed viewing looked_at read watched saw seen opened explored visited"), frozenset(_ANY)),
+        (
+            _words("enrol* signed_up registered took taken studied studying learned learnt worked working"),
+            frozenset(_TAKEN),
+        ),
+        (
+            _words("viewed viewing looked_at read watched saw seen opened explored visited"),
+            frozenset(_ANY),
+        ),
         (_words("bought purchased"), frozenset({"purchased"})),
         (_words("borrow*"), frozenset({"borrowed"})),
         (_words("bookmark* saved"), frozenset({"bookmarked"})),
@@ -53,6 +59,20 @@ DEEDS: Mapping[Language, tuple[tuple[re.Pattern[str], frozenset[str]], ...]] = {
 }
 """What a text says the learner did → verbs of which the facts must hold one."""
 
+DOERS: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"(?:\A|(?<!like )\byou(?:['’]?ve)?\b|\A\s*you\b.*\b(?:and|or))"
+        r"\s*(?:\b(?:have|also|already|both|or|and)\s+)*\Z",
+        re.IGNORECASE | re.DOTALL,
+    ),
+    "zh": re.compile(
+        r"(?:\A在?|[您你]|\A\s*[您你].*[和与及并或且、])\s*(?:已经|已|曾经|曾|也|还|都|同时|所)*\s*\Z", re.DOTALL
+    ),
+}
+"""What stands before a deed in its clause where the learner did it: "you have also", "您已经", or nothing at all.
+
+What one should, could or nearly did, and what others did, begins otherwise."""
+
 OTHER_DEEDS: Mapping[Language, re.Pattern[str]] = {
     "en": re.compile(
         r"\b(?:you|you(?: have|['’]ve)|and)\s+(?:also |have |already |both |just |recently )*"
@@ -68,10 +88,67 @@ OTHER_DEEDS: Mapping[Language, re.Pattern[str]] = {
 """Deeds that no facts of ours tell of."""
 
 RECOMMENDING: Mapping[Language, re.Pattern[str]] = {
-    "en": re.compile(r"\b(?:recommend\w*|suggest\w*|next is|try|consider)\b", re.IGNORECASE),
+    "en": re.compile(r"\b(?:recommend\w*|suggest\w*|next is|try|consider|start\w*)\b", re.IGNORECASE),
     "zh": re.compile("推荐|建议"),
 }
 """What follows in the clause is what is recommended, and nothing else."""
+
+NEGATIONS: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\b(?:not|no|non|none|nobody|nothing|nowhere|never|neither|nor|without|cannot|unable|hardly|barely|scarcely|"
+        r"seldom|rarely|except|unless|instead|lacks?|lacking|omits?|omitted|excludes?|excluded|excluding)\b|n['’]t\b",
+        re.IGNORECASE,
+    ),
+    # "不同", "不仅", "无论", "未来", "非常" and "级别" deny nothing.
+    "zh": re.compile(
+        "不(?![同仅但只断少管论])|没|沒|未(?!来)|[无無](?!论)|非(?!常)|(?<![级特分类区个性鉴识差])别|"
+        "[勿莫否毋]|除外|缺乏|拒绝"
+    ),
+}
+"""What turns a sentence into its opposite."""
+
+TOLD_TIMES: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:in|within|over|during) the (?:last|past) \d+ days\b|\b\d+ days ago\b", re.IGNORECASE),
+    "zh": re.compile(r"(?:最近|近|过去)\s*\d+\s*天(?:以?来|之?内|里|中)?|\d+\s*天之?前"),
+}
+"""The ways to say days that the facts count."""
+
+TIMES: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\b(?:ago|(?:last|past|previous|this) (?:time|days?|week|weekend|month|year|term|semester)s?|years?|months?|"
+        r"days?|weeks|yesterday|today|tomorrow|tonight|earlier|lately|recent|recently|just|soon|newly|new)\b",
+        re.IGNORECASE,
+    ),
+    "zh": re.compile(
+        r"[昨今明前后去][天日年晚]|[上这本下]个?[周月年]|[上下]个?学期|半年|星期|个月|最近|近[来日年]|刚|新加入|"
+        r"[\d一二两三四五六七八九十几数每]\s*[天日年月]|(?:[以之此先从目日]|[天日周月年]之?)前"
+    ),
+}
+"""Every other time: no facts of ours tell when somebody did something."""
+
+SPANS: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:weeks?|hours?|minutes?|days?)\b", re.IGNORECASE),
+    "zh": re.compile("小时|分钟|周|天"),
+}
+"""How long or when, which is never said of a deed."""
+
+GOES_ON: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\b(?:continu\w*|go(?:es)? on|follow\w*|extend\w*|expand\w*|next|build\w*|deepen\w*|requires?|complements?)\b",
+        re.IGNORECASE,
+    ),
+    "zh": re.compile("接着|继续|接下来|下一步|后续|延伸|拓展|扩展|补充|衔接|承接|进一步|基础|深入"),
+}
+"""What comes after something else; that is never one of the learner's own resources, and never before what is
+recommended."""
+
+HOLDS: Mapping[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\b(?:includ\w*|cover\w*|teach\w*|involv\w*|(?:section|chapter|unit|module) of)\b", re.IGNORECASE
+    ),
+    "zh": re.compile("包含|包括|涵盖|属于|都?教"),
+}
+"""What a resource is about; that is never another resource."""
 
 UNITS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
     "en": {
@@ -79,7 +156,8 @@ UNITS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
             r"(\d[\d,]*)\s+(?:\w+\s+){0,2}?(?:learners?|people|others|students?|users?)\b", re.IGNORECASE
         ),
         "minutes": re.compile(r"(\d[\d,]*)[\s-]+(?:\w+\s+)?minutes?\b", re.IGNORECASE),
-        "days": re.compile(r"(\d[\d,]*)[\s-]+(?:\w+\s+)?days?\b", re.IGNORECASE),
+        "days": re.compile(r"(\d[\d,]*)[\s-]+(?:\w+\s+)?days?\b(?! ago)", re.IGNORECASE),
+        "days ago": re.compile(r"(\d[\d,]*)\s+days? ago\b", re.IGNORECASE),
         "other": re.compile(
             r"(\d[\d,]*)[\s-]+(?:hours?|weeks?|months?|years?|courses?|lessons?|books?|times)\b", re.IGNORECASE
         ),
@@ -87,7 +165,8 @@ UNITS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
     "zh": {
         "learners": re.compile(r"(\d+)\s*多?(?:名|位|个人|人|个学习者)"),
         "minutes": re.compile(r"(\d+)\s*分钟"),
-        "days": re.compile(r"(\d+)\s*天"),
+        "days": re.compile(r"(\d+)\s*天(?!之?前)"),
+        "days ago": re.compile(r"(\d+)\s*天之?前"),
         "other": re.compile(r"(\d+)\s*(?:个?小时|个?月|年|门|本|次|节|章|周)"),
     },
 }
@@ -98,7 +177,7 @@ CLAIMS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
         "others": _words("others classmates peers people many_learners many_students other_learners other_students"),
         "popular": _words("popular* trending bestsell* best-sell*"),
         "level": _words("beginner* intermediate advanced novice* expert*"),
-        "unlocked": _words("prerequisite* unlock* required requires requirement*"),
+        "unlocked": _words("prerequisite* unlock* require* need*"),
         "goals": _words("goal* aim aims objective* ambition*"),
         "time": _words("week weekly hour hours minute minutes"),
     },

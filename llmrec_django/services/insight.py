@@ -18,10 +18,13 @@ from llmrec_django.services.levels import level_of, nearest_level
 from llmrec_django.services.results import HIDDEN_COLUMNS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
+    from llmrec_django.retrieval.dismissals import Dismissal
+
 SHOWN = 100
-"""So many deeds and dismissals are listed, the last ones."""
+"""So many deeds are listed, the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def insight(learner: LearnerProfile) -> Insight:
         level=level,
         level_is_moved=level != learner.level,
         history=_history(learner) if learner.personalise else (),
-        dismissed=_dismissed(learner),
+        dismissed=_dismissed(turned_down),
     )
 
 
@@ -133,15 +136,10 @@ def _history(learner: LearnerProfile) -> tuple[Deed, ...]:
     return tuple(deeds.values())[: min(SHOWN, int(conf.HISTORY_LENGTH))]
 
 
-def _dismissed(learner: LearnerProfile) -> tuple[Dismissed, ...]:
-    rows = (
-        Interaction.objects.filter(learner=learner, verb__in=DISMISSING, resource__isnull=False)
-        .newest_first()
-        .select_related("resource")
-        .defer(*(f"resource__{name}" for name in HIDDEN_COLUMNS))[:SHOWN]
+def _dismissed(turned_down: Sequence[Dismissal]) -> tuple[Dismissed, ...]:
+    rows = Resource.objects.defer(*HIDDEN_COLUMNS).in_bulk([entry.resource_id for entry in turned_down])
+    return tuple(
+        Dismissed(rows[entry.resource_id], REASON_OF_VERB[entry.verb], entry.occurred_at)
+        for entry in turned_down
+        if entry.resource_id in rows
     )
-    found: dict[int, Dismissed] = {}
-    for row in rows:
-        if row.resource is not None:
-            found.setdefault(row.resource.pk, Dismissed(row.resource, REASON_OF_VERB[row.verb], row.occurred_at))
-    return tuple(found.values())

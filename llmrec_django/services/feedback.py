@@ -15,6 +15,7 @@ from llmrec_django.models.base import is_supported
 from llmrec_django.models.learner import DISMISSING, RESTORED
 from llmrec_django.services.attribution import attribute
 from llmrec_django.services.record import check_time, number, record_many, scale_value
+from llmrec_django.sources.values import is_storable
 from llmrec_django.types import FeedbackInput, InteractionInput
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def give_feedback(
 def restore(learner: LearnerProfile, resource_key: str) -> int:
     """Take back that a learner turned a resource down: it may be recommended again. Return how many times it was."""
     using = router.db_for_write(Interaction)
-    if learner._state.adding or not is_supported(using):
+    if learner._state.adding or not is_storable(resource_key) or not is_supported(using):
         return 0
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         # The row stays, so that a report of the dismissal that comes late changes nothing. An id that was made from
@@ -136,6 +137,11 @@ def _check(entry: FeedbackInput, index: int, *, trusted: bool) -> FeedbackInput:
     if not entry.resource_key:
         raise InvalidInteraction(
             f"Cannot use feedback without a resource. Give the key of the one that was {entry.kind}.",
+            f"{at}resource_key",
+        )
+    if not is_storable(entry.resource_key):
+        raise InvalidInteraction(
+            f"Cannot find resource {entry.resource_key!r}. No database can hold this key. Check the key.",
             f"{at}resource_key",
         )
     if entry.kind in ("shown", "clicked") and entry.recommendation_id is None:

@@ -203,11 +203,16 @@ def check_time(moment: Any, *, trusted: bool) -> datetime:
         raise InvalidInteraction(
             f"Cannot record the time {moment!r}. It must be a datetime with a time zone. Add the zone.", "occurred_at"
         )
-    if moment > now + CLOCK_TOLERANCE:
+    try:
+        when = moment.astimezone(UTC)
+    except OverflowError:  # In UTC it is before the first or after the last day that there is.
+        when = None
+    if when is None or when > now + CLOCK_TOLERANCE:
+        what = "It lies in the future" if when else "There is no such time in UTC"
         raise InvalidInteraction(
-            f"Cannot record the time {moment.isoformat()}. It lies in the future. Check the clock and the time zone.",
-            "occurred_at",
+            f"Cannot record the time {moment.isoformat()}. {what}. Check the clock and the time zone.", "occurred_at"
         )
+    moment = when
     earliest = moment if trusted else now - OLDEST_FROM_LEARNER
     return min(max(moment, earliest), now)
 

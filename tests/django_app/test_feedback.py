@@ -309,6 +309,7 @@ class TestFeedback:
         [
             (FeedbackInput("liked", "law-1"), "kind"),
             (FeedbackInput("dismissed", ""), "resource_key"),
+            (FeedbackInput("dismissed", "law\x00"), "resource_key"),
             (FeedbackInput("shown", "law-1"), "recommendation_id"),
             (FeedbackInput("read", "law-1"), "value"),
             (FeedbackInput("read", "law-1", value=float("nan")), "value"),

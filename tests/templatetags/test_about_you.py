@@ -85,6 +85,13 @@ def test_what_was_turned_down_comes_back(learner, client):
     assert "Show again" not in page(client)
 
 
+@pytest.mark.parametrize("key", ["\x00", "st\x00at", "no such thing", "x" * 5000])
+def test_what_nobody_turned_down_comes_back_to_nobody(learner, client, key):
+    response = client.post(URL, {"restore": key})
+    assert (response.status_code, response["Location"]) == (302, "/llmrec/you/?done=")
+    assert Interaction.objects.filter(verb="too_hard").exists()
+
+
 def test_starting_anew_deletes_deeds_and_keeps_the_account(learner, client, member):
     api.recommend(learner, k=2)
     LearnerProfile.objects.update(goals="Prove things")

@@ -41,11 +41,29 @@ class FiniteField(serializers.FloatField):
         return float(value) if math.isfinite(value) else 0.0
 
 
+class NumberField(serializers.FloatField):
+    """A number; true and false are none, though Python counts with them."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool):
+            self.fail("invalid")
+        try:
+            return super().to_internal_value(data)
+        except OverflowError:  # a whole number that no float reaches; new releases of REST framework see to that
+            self.fail("invalid")
+
+
 class MomentField(serializers.DateTimeField):
     """An aware time, also on sites with USE_TZ = False; one that comes without a zone is in the site's."""
 
     def default_timezone(self) -> Any:
         return timezone.get_current_timezone()
+
+    def enforce_timezone(self, value: Any) -> Any:
+        try:
+            return super().enforce_timezone(value)
+        except OverflowError:  # the first or last day there is, in a zone in which it lies beyond that
+            self.fail("overflow")
 
 
 class Component(serializers.Serializer):
@@ -193,7 +211,7 @@ class InteractionSerializer(StrictSerializer):
 
     verb = serializers.CharField(max_length=32, help_text="viewed, clicked, bookmarked, rated, dismissed, searched.")
     resource_key = serializers.CharField(max_length=255, required=False, default="", trim_whitespace=False)
-    value = serializers.FloatField(required=False, allow_null=True, default=None, help_text="The rating, with rated.")
+    value = NumberField(required=False, allow_null=True, default=None, help_text="The rating, with rated.")
     occurred_at = MomentField(
         required=False,
         allow_null=True,
@@ -233,7 +251,7 @@ class FeedbackSerializer(StrictSerializer):
     recommendation_id = serializers.UUIDField(
         required=False, allow_null=True, default=None, help_text="Of the list it was in; needed for shown and clicked."
     )
-    value = serializers.FloatField(
+    value = NumberField(
         required=False, allow_null=True, default=None, help_text="The rating with rated, the seconds with read."
     )
     reason = serializers.CharField(

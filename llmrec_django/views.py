@@ -99,10 +99,11 @@ def list_reasons(request: HttpRequest) -> HttpResponse:
     wait = False
     try:
         with savepoint():
-            stored = find_list(list_id, find_learner(caller(request)))
+            who = caller(request)
+            stored = find_list(list_id, find_learner(who))
             if stored is None:
                 return _private(HttpResponse(status=404))
-            reasons, wait = upgrade_list(stored)
+            reasons, wait = upgrade_list(stored, user=who.user)
     except Exception as exc:  # noqa: BLE001 - the page has its reasons; these would only be better ones
         log_failure("reasons", exc)
     return _private(JsonResponse({"reasons": reasons, "wait": wait}))
@@ -203,7 +204,7 @@ def about_you(request: HttpRequest) -> HttpResponse:
     else:
         learner = find_learner(who) or LearnerProfile(tenant=who.tenant)
         form = AboutForm(instance=learner)
-    context = {"form": form, "insight": insight(learner), "done": request.GET.get("done", "")}
+    context = {"form": form, "insight": insight(learner, user=who.user), "done": request.GET.get("done", "")}
     return _private(render_page(request, "llmrec_django/about_you.html", context))
 
 

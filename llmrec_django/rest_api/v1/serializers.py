@@ -12,6 +12,8 @@ from rest_framework import ISO_8601, serializers
 from llmrec_django.models import Resource
 from llmrec_django.models.texts import Written
 from llmrec_django.rest_api.v1.describe import name_component
+from llmrec_django.services.writing.goal_rules import MOST_MINUTES
+from llmrec_django.services.writing.goals import LONGEST_TEXT
 from llmrec_django.types import FeedbackInput, InteractionInput
 from llmrec_django.web.lists import safe_url
 
@@ -345,13 +347,13 @@ class RecordedSerializer(Component):
 class ProfileSerializer(StrictSerializer):
     """What the caller says about themselves."""
 
-    goals = serializers.CharField(max_length=2000, required=False, allow_blank=True)
+    goals = serializers.CharField(max_length=LONGEST_TEXT, required=False, allow_blank=True)
     interests = TextListField(item_length=100, max_length=50, required=False)
     level = serializers.CharField(
         max_length=16, required=False, allow_blank=True, help_text="beginner, intermediate, advanced, or nothing."
     )
     languages = TextListField(item_length=35, max_length=20, required=False)
-    minutes_per_week = serializers.IntegerField(min_value=0, max_value=10080, required=False, allow_null=True)
+    minutes_per_week = serializers.IntegerField(min_value=0, max_value=MOST_MINUTES, required=False, allow_null=True)
     personalise = serializers.BooleanField(required=False, help_text="False: activity is neither recorded nor used.")
 
     def validate_level(self, value: str) -> str:
@@ -365,7 +367,7 @@ class ProfileSerializer(StrictSerializer):
 class GoalTextSerializer(StrictSerializer):
     """What the caller wants to be able to do, in their own words."""
 
-    text = serializers.CharField(max_length=2000)
+    text = serializers.CharField(max_length=LONGEST_TEXT)
 
 
 class ProposalSerializer(StrictSerializer):
@@ -375,7 +377,7 @@ class ProposalSerializer(StrictSerializer):
         max_length=16, required=False, allow_blank=True, help_text="beginner, intermediate, advanced, or nothing."
     )
     languages = TextListField(item_length=35, max_length=20, required=False)
-    minutes_per_week = serializers.IntegerField(min_value=0, max_value=10080, required=False, allow_null=True)
+    minutes_per_week = serializers.IntegerField(min_value=0, max_value=MOST_MINUTES, required=False, allow_null=True)
     topics = TextListField(item_length=60, max_length=8, required=False)
 
 

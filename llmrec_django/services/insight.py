@@ -96,7 +96,7 @@ def insight(learner: LearnerProfile, *, user: Any = None) -> Insight:
     level = "" if place is None else nearest_level(place)
     history = _history(learner) if learner.personalise else ()
     dismissed = _dismissed(turned_down)
-    ids = {entry.resource.pk for entry in (*history, *dismissed)}
+    ids = {resource.pk for resource in (*(deed.resource for deed in history), *(one.resource for one in dismissed))}
     named = nameable_ids(eligible(Audience(learner.tenant, requester(user, learner))), sorted(ids)) if ids else set()
     return Insight(
         learner=learner,

@@ -203,6 +203,7 @@ def check_time(moment: Any, *, trusted: bool) -> datetime:
         raise InvalidInteraction(
             f"Cannot record the time {moment!r}. It must be a datetime with a time zone. Add the zone.", "occurred_at"
         )
+    when: datetime | None
     try:
         when = moment.astimezone(UTC)
     except OverflowError:  # In UTC it is before the first or after the last day that there is.
@@ -212,9 +213,8 @@ def check_time(moment: Any, *, trusted: bool) -> datetime:
         raise InvalidInteraction(
             f"Cannot record the time {moment.isoformat()}. {what}. Check the clock and the time zone.", "occurred_at"
         )
-    moment = when
-    earliest = moment if trusted else now - OLDEST_FROM_LEARNER
-    return min(max(moment, earliest), now)
+    earliest = when if trusted else now - OLDEST_FROM_LEARNER
+    return min(max(when, earliest), now)
 
 
 def _check_event_id(interaction: InteractionInput) -> str:

@@ -276,7 +276,8 @@ class FeedbackSerializer(StrictSerializer):
         required=False,
         default="",
         allow_blank=True,
-        help_text="Your own id of what the caller did: sent twice, it counts once.",
+        help_text="Your own id of what the caller did: sent twice, it counts once. Use one with rated and dismissed, "
+        "where you may retry.",
     )
 
     def to_internal_value(self, data: Any) -> FeedbackInput:

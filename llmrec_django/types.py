@@ -276,4 +276,6 @@ class FeedbackInput:
     occurred_at: datetime | None = None
     """Aware; None means now."""
     event_id: str = ""
-    """Sent twice it counts once; "" takes list, resource and kind."""
+    """Sent twice it counts once. A click on an item of a list counts once in any case. Without an id, the same report
+    is known by its list, resource, kind and `occurred_at`; a rating without either, and a dismissal without list
+    either, by being what the learner said of the resource last."""

@@ -25,6 +25,8 @@ from llmrec_django.models import LearnerProfile, RecommendationItem
 from llmrec_django.services.feedback import restore
 from llmrec_django.services.insight import insight, reset
 from llmrec_django.services.lists import find_list
+from llmrec_django.services.writing.goal_rules import MOST_MINUTES, language_tag
+from llmrec_django.services.writing.goals import LONGEST_TEXT
 from llmrec_django.services.writing.reasons import upgrade_list
 from llmrec_django.types import FeedbackInput, InteractionInput
 from llmrec_django.web import rates
@@ -99,10 +101,11 @@ def list_reasons(request: HttpRequest) -> HttpResponse:
     wait = False
     try:
         with savepoint():
-            stored = find_list(list_id, find_learner(caller(request)))
+            who = caller(request)
+            stored = find_list(list_id, find_learner(who))
             if stored is None:
                 return _private(HttpResponse(status=404))
-            reasons, wait = upgrade_list(stored)
+            reasons, wait = upgrade_list(stored, user=who.user)
     except Exception as exc:  # noqa: BLE001 - the page has its reasons; these would only be better ones
         log_failure("reasons", exc)
     return _private(JsonResponse({"reasons": reasons, "wait": wait}))
@@ -156,31 +159,67 @@ def csrf_token(request: HttpRequest) -> HttpResponse:
     return _private(JsonResponse({"token": get_token(request)}))
 
 
+class GoalsField(forms.CharField):
+    """A text of several lines, as long as the REST API takes; browsers count and send line ends differently."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=LONGEST_TEXT, widget=forms.Textarea(attrs={"rows": 3}), **options)
+
+    def to_python(self, value: Any) -> str:
+        return str(super().to_python(value)).replace("\r\n", "\n")
+
+
 class AboutForm(forms.ModelForm):
     """What a learner says about themselves."""
 
+    goals = GoalsField(label=_("Goals"), required=False, help_text=_("What you want to be able to do."))
     interests = forms.CharField(
         label=_("Interests"), required=False, max_length=2000, help_text=_("Separated by commas.")
+    )
+    languages = forms.CharField(
+        label=_("Languages"),
+        required=False,
+        max_length=1000,
+        help_text=_("What you learn in: names or codes, separated by commas."),
+    )
+    minutes_per_week = forms.IntegerField(
+        label=_("Minutes a week"),
+        required=False,
+        min_value=0,
+        max_value=MOST_MINUTES,
+        help_text=_("The time you have for learning."),
     )
 
     class Meta:
         model = LearnerProfile
-        fields = ("goals", "interests", "level", "personalise")
-        labels = {"goals": _("Goals"), "level": _("Level"), "personalise": _("Personal recommendations")}
-        help_texts = {
-            "goals": _("What you want to be able to do."),
-            "personalise": _("Off: what you do here is neither recorded nor used."),
-        }
-        widgets = {"goals": forms.Textarea(attrs={"rows": 3, "maxlength": 2000})}
+        fields = ("goals", "interests", "level", "languages", "minutes_per_week", "personalise")
+        labels = {"level": _("Level"), "personalise": _("Personal recommendations")}
+        help_texts = {"personalise": _("Off: what you do here is neither recorded nor used.")}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial["interests"] = ", ".join(map(str, self.instance.interests or []))
+        for name in ("interests", "languages"):
+            self.initial[name] = ", ".join(map(str, getattr(self.instance, name) or []))
 
     def clean_interests(self) -> list[str]:
-        # A list that is typed in Chinese has Chinese commas.
-        parts = re.split(r"[,，、;；\n]", self.cleaned_data["interests"])
-        return [part.strip()[:100] for part in parts if part.strip()][:50]
+        return [part[:100] for part in _parts(self.cleaned_data["interests"])][:50]
+
+    def clean_languages(self) -> list[str]:
+        tags = []
+        for part in _parts(self.cleaned_data["languages"]):
+            tag = language_tag(part)
+            if not tag:
+                raise ValidationError(
+                    _("No language is known as “%(name)s”. Give its code, such as en or zh-hans."),
+                    params={"name": part[:50]},
+                )
+            tags.append(tag)
+        return list(dict.fromkeys(tags))[:20]
+
+
+def _parts(text: str) -> list[str]:
+    # A list that is typed in Chinese has Chinese commas.
+    return [part.strip() for part in re.split(r"[,，、;；\n]", text) if part.strip()]
 
 
 @csrf_protect
@@ -203,7 +242,7 @@ def about_you(request: HttpRequest) -> HttpResponse:
     else:
         learner = find_learner(who) or LearnerProfile(tenant=who.tenant)
         form = AboutForm(instance=learner)
-    context = {"form": form, "insight": insight(learner), "done": request.GET.get("done", "")}
+    context = {"form": form, "insight": insight(learner, user=who.user), "done": request.GET.get("done", "")}
     return _private(render_page(request, "llmrec_django/about_you.html", context))
 
 

@@ -14,11 +14,14 @@ from llmrec_django.retrieval.sql import database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from llmrec_django.models import LearnerProfile, VectorSpace
 
 LOOKED_AT = 100
 """So many of the things a learner turned down last are compared with candidates, and say something of their level."""
+READ = 10 * LOOKED_AT
+"""Statements that are read for it: the same thing may be turned down more than once."""
 
 
 class Dismissal(NamedTuple):
@@ -29,18 +32,26 @@ class Dismissal(NamedTuple):
     """One of `DISMISSING`."""
     level: str
     """Of the resource; "" unknown."""
+    occurred_at: datetime
+    """When it was turned down last."""
 
 
 def dismissals(learner: LearnerProfile | None) -> list[Dismissal]:
-    """Return what a learner turned down lately and still is hidden, the last first; one query."""
+    """Return what a learner turned down lately and still is hidden, the last first; one query.
+
+    Each resource once: said again, in another list or another tab, it is the last word that counts.
+    """
     if learner is None or learner.pk is None:
         return []
     sql = (
-        f"SELECT i.resource_id, i.verb, r.level, i.occurred_at FROM {Interaction._meta.db_table} i "
-        f"JOIN {Resource._meta.db_table} r ON r.id = i.resource_id "
+        "SELECT said.resource_id, said.verb, r.level, said.occurred_at FROM ("
+        "SELECT * FROM (SELECT DISTINCT ON (resource_id) resource_id, verb, occurred_at, id FROM ("
+        f"SELECT resource_id, verb, occurred_at, id FROM {Interaction._meta.db_table} "
         # Spelt out, so that the planner sees that the index of dismissals has them all.
-        f"WHERE i.learner_id = %s AND i.verb IN ({', '.join(repr(verb) for verb in DISMISSING)}) "
-        "ORDER BY i.occurred_at DESC, i.id DESC LIMIT %s"
+        f"WHERE learner_id = %s AND verb IN ({', '.join(repr(verb) for verb in DISMISSING)}) "
+        f"ORDER BY occurred_at DESC, id DESC LIMIT {READ}) statement "
+        "ORDER BY resource_id, occurred_at DESC, id DESC) last ORDER BY occurred_at DESC, id DESC LIMIT %s) said "
+        f"JOIN {Resource._meta.db_table} r ON r.id = said.resource_id ORDER BY said.occurred_at DESC, said.id DESC"
     )
     with connections[database()].cursor() as cursor:
         cursor.execute(sql, [learner.pk, LOOKED_AT])
@@ -51,7 +62,7 @@ def dismissals(learner: LearnerProfile | None) -> list[Dismissal]:
         verb = conf.VERBS.get(name)
         days = verb.seen_days if verb else None
         if days is not None and (now - occurred_at).total_seconds() < days * 86400:
-            found.append(Dismissal(resource_id, name, level))
+            found.append(Dismissal(resource_id, name, level, occurred_at))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, router, transaction
 from django.utils import timezone
@@ -14,7 +14,8 @@ from llmrec_django.models import Interaction, LearnerProfile, RecommendationItem
 from llmrec_django.models.base import is_supported
 from llmrec_django.models.learner import DISMISSING, RESTORED
 from llmrec_django.services.attribution import attribute
-from llmrec_django.services.record import check_time, record_many
+from llmrec_django.services.record import check_time, number, record_many, scale_value
+from llmrec_django.sources.values import is_storable
 from llmrec_django.types import FeedbackInput, InteractionInput
 
 if TYPE_CHECKING:
@@ -31,10 +32,20 @@ VERB_OF_REASON = {
 REASON_OF_VERB = {verb: reason for reason, verb in VERB_OF_REASON.items()}
 
 KINDS = ("shown", "clicked", "read", "rated", "dismissed")
+RECORDED = ("clicked", "rated", "dismissed")
+"""Kinds that become interactions."""
 LONGEST_READ_S = 6 * 3600.0
 """A page that is left open over night was not read all night."""
 READ_WITHIN = timedelta(days=1)
 """Reading counts for a click at most so long before."""
+
+
+class _Item(NamedTuple):
+    """An item of one of the learner's own lists."""
+
+    pk: int
+    resource_id: int
+    clicked_at: datetime | None
 
 
 @dataclass(slots=True)
@@ -53,9 +64,10 @@ def give_feedback(
 ) -> int:
     """Take in what a learner did about recommended things, all or nothing; return how many items it changed.
 
-    "shown", "clicked" and "dismissed" keep the earliest time that is ever reported, "read" the longest; so nothing
-    changes when a report comes twice, late, or from two pages at once. Clicks, ratings and dismissals are also
-    recorded as interactions, and shape the next list.
+    "shown", "clicked" and "dismissed" keep the earliest time that is ever reported, "read" the longest, and of ratings
+    the last one counts; so nothing changes when a report comes twice, late, or from two pages at once. Clicks, ratings
+    and dismissals are also recorded as interactions, and shape the next list. `FeedbackInput.event_id` says what is
+    taken for the same thing said again.
 
     Args:
         trusted: False for what a learner's own client sends: times are kept within the last 30 days.
@@ -70,8 +82,14 @@ def give_feedback(
     if learner._state.adding or not learner.personalise or not is_supported(using):
         return 0
     with transaction.atomic(using=using):
+        if any(entry.kind in RECORDED for entry in checked):
+            # One report of a learner after the other: each sees what those before it have left.
+            own = LearnerProfile.objects.using(using).filter(pk=learner.pk)
+            list(own.select_for_update(no_key=True).values_list("pk"))
         items = _own_items(learner, checked)
-        deeds = [_deed(entry, items) for entry in checked if entry.kind in ("clicked", "rated", "dismissed")]
+        rated = {entry.resource_key for entry in checked if entry.kind == "rated"}
+        before = _ratings(learner, rated)
+        deeds = _deeds(learner, entries, checked, items)
         if deeds:
             record_many(learner, deeds, source=source, trusted=trusted)
         changed = _write(learner, _changes(learner, checked, items))
@@ -81,14 +99,15 @@ def give_feedback(
             for entry, given in zip(checked, entries, strict=True)
             if given.occurred_at is not None or entry.kind == "rated"
         ]
-        attribute((learner.pk, items[_key(entry)][1]) for entry in asked if _key(entry) in items)
-    return changed
+        attribute((learner.pk, items[_key(entry)].resource_id) for entry in asked if _key(entry) in items)
+        changed |= {pk for pk, _ in _ratings(learner, rated) ^ before}
+    return len(changed)
 
 
 def restore(learner: LearnerProfile, resource_key: str) -> int:
     """Take back that a learner turned a resource down: it may be recommended again. Return how many times it was."""
     using = router.db_for_write(Interaction)
-    if learner._state.adding or not is_supported(using):
+    if learner._state.adding or not is_storable(resource_key) or not is_supported(using):
         return 0
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         # The row stays, so that a report of the dismissal that comes late changes nothing. An id that was made from
@@ -120,12 +139,18 @@ def _check(entry: FeedbackInput, index: int, *, trusted: bool) -> FeedbackInput:
             f"Cannot use feedback without a resource. Give the key of the one that was {entry.kind}.",
             f"{at}resource_key",
         )
+    if not is_storable(entry.resource_key):
+        raise InvalidInteraction(
+            f"Cannot find resource {entry.resource_key!r}. No database can hold this key. Check the key.",
+            f"{at}resource_key",
+        )
     if entry.kind in ("shown", "clicked") and entry.recommendation_id is None:
         raise InvalidInteraction(
             f"Cannot tell in which list {entry.resource_key!r} was {entry.kind}. Give its recommendation_id.",
             f"{at}recommendation_id",
         )
-    if entry.kind == "read" and (entry.value is None or not 0 <= entry.value < float("inf")):
+    seconds = number(entry.value)
+    if entry.kind == "read" and (seconds is None or not 0 <= seconds < float("inf")):
         raise InvalidInteraction(
             f"Cannot use {entry.value!r} as a time of reading. It must be seconds of at least 0.", f"{at}value"
         )
@@ -142,6 +167,8 @@ def _check(entry: FeedbackInput, index: int, *, trusted: bool) -> FeedbackInput:
         )
     try:
         moment = check_time(entry.occurred_at, trusted=trusted)
+        if entry.kind == "rated":
+            scale_value("rated", entry.value)
     except InvalidInteraction as exc:
         raise InvalidInteraction(str(exc), f"{at}{exc.field}") from exc
     return replace(entry, occurred_at=moment, reason=reason)
@@ -151,19 +178,21 @@ def _key(entry: FeedbackInput) -> tuple[UUID | None, str]:
     return entry.recommendation_id, entry.resource_key
 
 
-def _own_items(
-    learner: LearnerProfile, entries: Sequence[FeedbackInput]
-) -> dict[tuple[UUID | None, str], tuple[int, int]]:
-    """Return (list id, resource key) → (item id, resource id), of the learner's own lists alone."""
+def _own_items(learner: LearnerProfile, entries: Sequence[FeedbackInput]) -> dict[tuple[UUID | None, str], _Item]:
+    """Return (list id, resource key) → item, of the learner's own lists alone."""
     lists = {entry.recommendation_id for entry in entries if entry.recommendation_id is not None}
     if not lists:
         return {}
-    own = RecommendationList.objects.filter(pk__in=lists, learner=learner)
+    # Where it is written, since what another report has just left counts.
+    using = router.db_for_write(RecommendationItem)
+    own = RecommendationList.objects.using(using).filter(pk__in=lists, learner=learner)
     known = set(own.values_list("pk", flat=True))
-    rows = RecommendationItem.objects.filter(
-        list__in=known, resource__key__in={entry.resource_key for entry in entries}
-    ).values_list("list_id", "resource__key", "pk", "resource_id")
-    items: dict[tuple[UUID | None, str], tuple[int, int]] = {(row[0], row[1]): (row[2], row[3]) for row in rows}
+    rows = (
+        RecommendationItem.objects.using(using)
+        .filter(list__in=known, resource__key__in={entry.resource_key for entry in entries})
+        .values_list("list_id", "resource__key", "pk", "resource_id", "clicked_at")
+    )
+    items: dict[tuple[UUID | None, str], _Item] = {(row[0], row[1]): _Item(*row[2:]) for row in rows}
     for index, entry in enumerate(entries):
         if entry.recommendation_id is None:
             continue
@@ -182,26 +211,103 @@ def _own_items(
     return items
 
 
-def _deed(entry: FeedbackInput, items: dict[tuple[UUID | None, str], tuple[int, int]]) -> InteractionInput:
-    verb = VERB_OF_REASON[entry.reason] if entry.kind == "dismissed" else entry.kind
-    event_id = entry.event_id
-    if not event_id and _key(entry) in items:
-        # One item of one list is clicked or turned down once; a rating may change.
-        event_id = f"{verb}:{entry.recommendation_id}:{items[_key(entry)][1]}"
-        if verb == "rated":
-            event_id += f":{entry.value}"
-    value = entry.value if verb == "rated" else None
-    return InteractionInput(verb, entry.resource_key, value, entry.occurred_at, event_id)
+def _deeds(
+    learner: LearnerProfile,
+    given: Sequence[FeedbackInput],
+    checked: Sequence[FeedbackInput],
+    items: dict[tuple[UUID | None, str], _Item],
+) -> list[InteractionInput]:
+    """Return what is to be recorded; what only says again what is known is left out."""
+    deeds: dict[Any, InteractionInput] = {}
+    undated: dict[Any, FeedbackInput] = {}
+    for index, (asked, entry) in enumerate(zip(given, checked, strict=True)):
+        if entry.kind not in RECORDED:
+            continue
+        item = items.get(_key(entry))
+        verb = VERB_OF_REASON[entry.reason] if entry.kind == "dismissed" else entry.kind
+        value = entry.value if verb == "rated" else None
+        name: Any = index
+        event_id = entry.event_id
+        if entry.kind == "clicked" and item is not None:
+            # One item is clicked once, whoever reports it, in however many tabs it is opened.
+            if item.clicked_at is not None:
+                continue
+            event_id = f"{verb}:{entry.recommendation_id}:{item.resource_id}"
+        elif entry.kind == "dismissed" and item is not None and not event_id:
+            event_id = f"{verb}:{entry.recommendation_id}:{item.resource_id}"
+        elif not event_id and asked.occurred_at is None:
+            # Nothing tells it from what is said again but what was said last.
+            name = entry.kind, entry.resource_key
+            deeds.pop(name, None)
+            undated[name] = entry
+            if entry.kind == "rated" and item is not None:
+                moment = entry.occurred_at.isoformat() if entry.occurred_at else ""
+                event_id = f"{_rated_in(entry)}{value}:{moment}"
+        # With the time as it was given: one that is cut to what is believed would be another with each report.
+        deeds[name] = InteractionInput(verb, entry.resource_key, value, asked.occurred_at, event_id)
+    known = _said_last(learner, undated.values())
+    return [deed for name, deed in deeds.items() if name not in known]
+
+
+def _rated_in(entry: FeedbackInput) -> str:
+    """Return how the ids of ratings in one list begin; "" for those of no list."""
+    return f"rated:{entry.recommendation_id}:" if entry.recommendation_id else ""
+
+
+def _said_last(learner: LearnerProfile, entries: Iterable[FeedbackInput]) -> set[tuple[str, str]]:
+    """Return (kind, resource key) of those entries that the learner's last word on the resource says already."""
+    wanted = list(entries)
+    if not wanted:
+        return set()
+    rows = (
+        Interaction.objects.using(router.db_for_write(Interaction))
+        .filter(
+            learner=learner,
+            resource__tenant=learner.tenant,
+            resource__key__in={entry.resource_key for entry in wanted},
+            verb__in=("rated", *DISMISSING),
+        )
+        .newest_first()
+        .values_list("resource__key", "verb", "value", "event_id")
+    )
+    said: dict[tuple[str, str], list[tuple[str, float | None, str]]] = {}
+    for key, verb, value, event_id in rows:
+        said.setdefault(("rated" if verb == "rated" else "dismissed", key), []).append((verb, value, event_id))
+    known = set()
+    for entry in wanted:
+        before = said.get((entry.kind, entry.resource_key))
+        if not before:
+            continue
+        if entry.kind == "dismissed":
+            is_known = before[0][0] == VERB_OF_REASON[entry.reason]
+        else:
+            # Rated alike in another list it is not the same report: what came of this list counts too.
+            is_known = before[0][1] == scale_value("rated", entry.value) and any(
+                event_id.startswith(_rated_in(entry)) for _, _, event_id in before
+            )
+        if is_known:
+            known.add((entry.kind, entry.resource_key))
+    return known
+
+
+def _ratings(learner: LearnerProfile, resource_keys: set[str]) -> set[tuple[int, Any]]:
+    """Return (item id, when and how it was rated) of a learner's items of some resources."""
+    if not resource_keys:
+        return set()
+    rows = RecommendationItem.objects.using(router.db_for_write(RecommendationItem)).filter(
+        list__learner=learner, resource__tenant=learner.tenant, resource__key__in=resource_keys
+    )
+    return {(pk, (at, value)) for pk, at, value in rows.values_list("pk", "rated_at", "rated_value")}
 
 
 def _changes(
     learner: LearnerProfile,
     entries: Iterable[FeedbackInput],
-    items: dict[tuple[UUID | None, str], tuple[int, int]],
+    items: dict[tuple[UUID | None, str], _Item],
 ) -> dict[int, _Change]:
     changes: dict[int, _Change] = {}
     for entry in entries:
-        item_id = items[_key(entry)][0] if _key(entry) in items else None
+        item_id = items[_key(entry)].pk if _key(entry) in items else None
         if item_id is None and entry.kind == "read":
             item_id = _clicked_item(learner, entry)
         if item_id is None:
@@ -264,13 +370,14 @@ _WRITE = (
     "WHERE item.id = new.item_id AND ("
     "least(item.shown_at, new.shown_at), least(item.clicked_at, new.clicked_at), greatest(item.dwell_s, new.read_s), "
     "least(item.dismissed_at, new.dismissed_at)) IS DISTINCT FROM "
-    "(item.shown_at, item.clicked_at, item.dwell_s, item.dismissed_at)"
+    "(item.shown_at, item.clicked_at, item.dwell_s, item.dismissed_at) RETURNING item.id"
 )
 
 
-def _write(learner: LearnerProfile, changes: dict[int, _Change]) -> int:
+def _write(learner: LearnerProfile, changes: dict[int, _Change]) -> set[int]:
+    """Write what changes; return the ids of the items that it changed."""
     if not changes:
-        return 0
+        return set()
     # In one order by everybody, so that two pages of a learner wait for each other instead of failing.
     rows = sorted(changes.items())
     columns: list[list[Any]] = [
@@ -286,4 +393,4 @@ def _write(learner: LearnerProfile, changes: dict[int, _Change]) -> int:
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT id FROM {ITEMS} WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [columns[0]])
         cursor.execute(_WRITE, [learner.pk, *columns, learner.pk])
-        return int(cursor.rowcount)
+        return {int(row[0]) for row in cursor.fetchall()}

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from llmrec_django.conf import conf
 from llmrec_django.models import Interaction, LearnerProfile, RecommendationItem, RecommendationList, Resource
 from llmrec_django.models.base import is_supported
 from llmrec_django.models.learner import DISMISSING, verb_label
 from llmrec_django.retrieval.dismissals import dismissals
+from llmrec_django.retrieval.eligibility import Audience, eligible
+from llmrec_django.retrieval.facts import nameable_ids
 from llmrec_django.services.feedback import REASON_OF_VERB
 from llmrec_django.services.levels import level_of, nearest_level
-from llmrec_django.services.results import HIDDEN_COLUMNS
+from llmrec_django.services.results import HIDDEN_COLUMNS, requester
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
+    from llmrec_django.retrieval.dismissals import Dismissal
+
 SHOWN = 100
-"""So many deeds and dismissals are listed, the last ones."""
+"""So many deeds are listed, the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class Deed:
     """One thing that shapes a learner's lists."""
 
     resource: Resource
+    """Of one that they may not see any more there is the key alone, and a title that says so."""
     verb: str
     occurred_at: datetime
     weight: float
@@ -45,6 +52,7 @@ class Dismissed:
     """One thing that a learner turned down, and that may be taken back."""
 
     resource: Resource
+    """As in `Deed`."""
     reason: str
     """not_interested, already_know, too_hard or too_easy."""
     occurred_at: datetime
@@ -75,20 +83,35 @@ class Insight:
         return str(Resource.Level(self.level).label) if self.level else ""
 
 
-def insight(learner: LearnerProfile) -> Insight:
-    """Return what is thought of a learner; of one who opted out, only what they turned down: nothing else is used."""
+def insight(learner: LearnerProfile, *, user: Any = None) -> Insight:
+    """Return what is thought of a learner; of one who opted out, only what they turned down: nothing else is used.
+
+    Args:
+        user: The account whose rights decide what is named; None: the learner's own.
+    """
     if learner._state.adding:
         return Insight(learner)
     turned_down = dismissals(learner)
     place = level_of(learner, turned_down)
     level = "" if place is None else nearest_level(place)
+    history = _history(learner) if learner.personalise else ()
+    dismissed = _dismissed(turned_down)
+    ids = {resource.pk for resource in (*(deed.resource for deed in history), *(one.resource for one in dismissed))}
+    named = nameable_ids(eligible(Audience(learner.tenant, requester(user, learner))), sorted(ids)) if ids else set()
     return Insight(
         learner=learner,
         level=level,
         level_is_moved=level != learner.level,
-        history=_history(learner) if learner.personalise else (),
-        dismissed=_dismissed(learner),
+        history=tuple(replace(deed, resource=_as_known(deed.resource, named)) for deed in history),
+        dismissed=tuple(replace(entry, resource=_as_known(entry.resource, named)) for entry in dismissed),
     )
+
+
+def _as_known(resource: Resource, named: set[int]) -> Resource:
+    """Return a resource as its learner may know it: what is hidden from them shapes lists still, but has no name."""
+    if resource.pk in named:
+        return resource
+    return Resource(pk=resource.pk, tenant=resource.tenant, key=resource.key, title=gettext("Not available any more"))
 
 
 def reset(learner: LearnerProfile) -> dict[str, int]:
@@ -133,15 +156,10 @@ def _history(learner: LearnerProfile) -> tuple[Deed, ...]:
     return tuple(deeds.values())[: min(SHOWN, int(conf.HISTORY_LENGTH))]
 
 
-def _dismissed(learner: LearnerProfile) -> tuple[Dismissed, ...]:
-    rows = (
-        Interaction.objects.filter(learner=learner, verb__in=DISMISSING, resource__isnull=False)
-        .newest_first()
-        .select_related("resource")
-        .defer(*(f"resource__{name}" for name in HIDDEN_COLUMNS))[:SHOWN]
+def _dismissed(turned_down: Sequence[Dismissal]) -> tuple[Dismissed, ...]:
+    rows = Resource.objects.defer(*HIDDEN_COLUMNS).in_bulk([entry.resource_id for entry in turned_down])
+    return tuple(
+        Dismissed(rows[entry.resource_id], REASON_OF_VERB[entry.verb], entry.occurred_at)
+        for entry in turned_down
+        if entry.resource_id in rows
     )
-    found: dict[int, Dismissed] = {}
-    for row in rows:
-        if row.resource is not None:
-            found.setdefault(row.resource.pk, Dismissed(row.resource, REASON_OF_VERB[row.verb], row.occurred_at))
-    return tuple(found.values())

@@ -168,16 +168,26 @@ def scale_value(verb: str, value: Any) -> float | None:
         if verb == "rated":
             raise InvalidInteraction("Cannot record 'rated' without a value. Give the rating.", "value")
         return None
-    if isinstance(value, bool) or not (isinstance(value, Real) or hasattr(value, "__float__")):
+    found = number(value)
+    if found is None:
         raise InvalidInteraction(f"Cannot record value {value!r}. It is not a number. Give a number.", "value")
-    number = float(value)
     low, high = conf.RATING_SCALE if verb == "rated" else (0.0, 1.0)
-    if not math.isfinite(number) or not low <= number <= high:
+    if not math.isfinite(found) or not low <= found <= high:
         hint = "Give the rating on that scale." if verb == "rated" else "Give a fraction: 45 % is 0.45."
         raise InvalidInteraction(
             f"Cannot record value {value!r} with {verb!r}. It must be from {low:g} to {high:g}. {hint}", "value"
         )
-    return (number - low) / (high - low)
+    return (found - low) / (high - low)
+
+
+def number(value: Any) -> float | None:
+    """Return a number as a float, infinite where it is too large for one; None for what is none, as True and "3"."""
+    if isinstance(value, bool) or not (isinstance(value, Real) or hasattr(value, "__float__")):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def check_time(moment: Any, *, trusted: bool) -> datetime:
@@ -193,13 +203,18 @@ def check_time(moment: Any, *, trusted: bool) -> datetime:
         raise InvalidInteraction(
             f"Cannot record the time {moment!r}. It must be a datetime with a time zone. Add the zone.", "occurred_at"
         )
-    if moment > now + CLOCK_TOLERANCE:
+    when: datetime | None
+    try:
+        when = moment.astimezone(UTC)
+    except OverflowError:  # In UTC it is before the first or after the last day that there is.
+        when = None
+    if when is None or when > now + CLOCK_TOLERANCE:
+        what = "It lies in the future" if when else "There is no such time in UTC"
         raise InvalidInteraction(
-            f"Cannot record the time {moment.isoformat()}. It lies in the future. Check the clock and the time zone.",
-            "occurred_at",
+            f"Cannot record the time {moment.isoformat()}. {what}. Check the clock and the time zone.", "occurred_at"
         )
-    earliest = moment if trusted else now - OLDEST_FROM_LEARNER
-    return min(max(moment, earliest), now)
+    earliest = when if trusted else now - OLDEST_FROM_LEARNER
+    return min(max(when, earliest), now)
 
 
 def _check_event_id(interaction: InteractionInput) -> str:

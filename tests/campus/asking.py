@@ -6,6 +6,9 @@ import json
 import sys
 from typing import Any
 
+DEPTH = 60
+"""Places that are looked at where it is asked what moved."""
+
 
 def listed(learner: Any, language: str, k: int = 10) -> list[dict[str, Any]]:
     from django.utils import translation
@@ -38,11 +41,12 @@ def everything() -> dict[str, Any]:
     from llmrec_django.services.embedding import embed_pending
     from llmrec_django.types import FeedbackInput
 
-    said: dict[str, Any] = {"before": {}, "histories": {}}
+    said: dict[str, Any] = {"before": {}, "histories": {}, "goals": {}}
     people: dict[str, LearnerProfile] = {}
     for student in Student.objects.filter(is_persona=True).select_related("user"):
         learner = people[student.key] = api.get_learner(student.user)
         said["before"][student.key] = listed(learner, student.language)
+        said["goals"][student.key] = learner.goals
         said["histories"][student.key] = sorted(
             set(Interaction.objects.filter(learner=learner).values_list("resource__key", flat=True))
         )
@@ -77,11 +81,12 @@ def everything() -> dict[str, Any]:
 
     sofia = people["sofia-rossi"]
     result = api.recommend(sofia, placement="home", k=10)
-    turned_down, clicked = result.items[0].resource.key, result.items[4].resource.key
-    api.give_feedback(sofia, [FeedbackInput("dismissed", turned_down, result.recommendation_id)])
-    said["turned_down"], said["after_dismissing"] = turned_down, listed(sofia, "en")
-    api.give_feedback(sofia, [FeedbackInput("clicked", clicked, result.recommendation_id)])
-    said["clicked"], said["after_clicking"] = clicked, listed(sofia, "en")
+    turned_down, clicked = result.items[0].resource, result.items[4].resource
+    api.give_feedback(sofia, [FeedbackInput("dismissed", turned_down.key, result.recommendation_id)])
+    said["turned_down"], said["after_dismissing"] = turned_down.key, listed(sofia, "en", k=DEPTH)
+    api.give_feedback(sofia, [FeedbackInput("clicked", clicked.key, result.recommendation_id)])
+    said["clicked"], said["after_clicking"] = clicked.key, listed(sofia, "en", k=DEPTH)
+    said["like_clicked"] = [item.resource.key for item in api.similar(clicked, k=10)]
     return said
 
 

@@ -18,8 +18,11 @@ from llmrec_django.models import (
     RecommendationList,
     Resource,
 )
+from llmrec_django.retrieval.dismissals import LOOKED_AT, dismissals
 from llmrec_django.services import embedding
 from llmrec_django.services.feedback import give_feedback, restore
+from llmrec_django.services.insight import insight
+from llmrec_django.services.levels import level_of
 from llmrec_django.services.lists import find_list, read_list
 from llmrec_django.services.recommend import recommend, recommend_batch
 from llmrec_django.services.record import record
@@ -225,6 +228,65 @@ class TestFeedback:
         assert row["dwell_s"] == 80.0
         assert states[0][0][1]["dismiss_reason"] == "too_easy"
 
+    @pytest.mark.parametrize("ids", [("", ""), ("tap-1", "tap-2")])
+    def test_one_item_is_clicked_once_whoever_reports_it(self, learner, ids):
+        result = recommend(learner, k=2)
+        first, second = keys(result)
+        give_feedback(learner, [said(result, "clicked", first, event_id=ids[0])], source="beacon")
+        before = state()
+        assert give_feedback(learner, [said(result, "clicked", first, event_id=ids[1])] * 2, source="api") == 0
+        assert state() == before
+        give_feedback(learner, [said(result, "clicked", second), said(recommend(learner, k=2), "clicked", second)])
+        assert Interaction.objects.filter(verb="clicked").count() == 3, "another item, and one of another list"
+
+    def test_of_ratings_the_last_counts_and_the_same_report_changes_nothing(self, learner):
+        result = recommend(learner, k=1)
+        key = keys(result)[0]
+        give_feedback(learner, [said(result, "shown", key)])
+        for rating, value in ((4, 0.75), (2, 0.25), (4, 0.75)):
+            assert give_feedback(learner, [said(result, "rated", key, value=rating)]) == 1
+            assert item(result, key).rated_value == value
+            before = state()
+            assert give_feedback(learner, [said(result, "rated", key, value=rating)]) == 0
+            assert state() == before
+        assert Interaction.objects.filter(verb="rated").count() == 3
+        again = recommend(learner, k=1)
+        give_feedback(learner, [said(again, "shown", keys(again)[0])])
+        give_feedback(learner, [said(again, "rated", keys(again)[0], value=4)])
+        assert item(again, keys(again)[0]).rated_value == 0.75, "what comes of another list counts for it"
+
+    @pytest.mark.parametrize("told", ["time", "id"])
+    def test_ratings_with_their_time_or_an_id_may_come_again_in_any_order(self, learner, told):
+        result = recommend(learner, k=1)
+        key = keys(result)[0]
+        now = timezone.now()
+        give_feedback(learner, [said(result, "shown", key, occurred_at=now - timedelta(days=20))])
+        report = [
+            said(
+                result, "rated", key, value=rating, event_id=f"rating-{days}" if told == "id" else "",
+                # Older ones than are believed count as the oldest that are; they are the same report all the same.
+                occurred_at=now - timedelta(days=days),
+            )
+            for days, rating in ((40, 1), (3, 4), (2, 2), (1, 4))
+        ]  # fmt: skip
+        give_feedback(learner, report, trusted=False)
+        before = state()
+        for order in (report, report[::-1], report[1:3]):
+            assert give_feedback(learner, order, trusted=False) == 0
+        assert state() == before
+        assert item(result, key).rated_value == 0.75
+        assert Interaction.objects.filter(verb="rated").count() == 4
+
+    def test_of_one_report_that_rates_twice_the_last_rating_counts(self, learner):
+        result = recommend(learner, k=1)
+        key = keys(result)[0]
+        report = [said(result, "rated", key, value=4), said(result, "rated", key, value=2)]
+        give_feedback(learner, report)
+        before = state()
+        assert give_feedback(learner, report) == 0
+        assert state() == before
+        assert item(result, key).rated_value == 0.25
+
     def test_another_learners_list_is_unknown(self, learner, catalogue):
         result = recommend(learner, k=2)
         eve = LearnerProfile.objects.create(visitor_key="eve")
@@ -247,9 +309,15 @@ class TestFeedback:
         [
             (FeedbackInput("liked", "law-1"), "kind"),
             (FeedbackInput("dismissed", ""), "resource_key"),
+            (FeedbackInput("dismissed", "law\x00"), "resource_key"),
             (FeedbackInput("shown", "law-1"), "recommendation_id"),
             (FeedbackInput("read", "law-1"), "value"),
             (FeedbackInput("read", "law-1", value=float("nan")), "value"),
+            (FeedbackInput("read", "law-1", value=True), "value"),
+            (FeedbackInput("read", "law-1", value=10**400), "value"),
+            (FeedbackInput("rated", "law-1", value=True), "value"),
+            (FeedbackInput("rated", "law-1", value=10**400), "value"),
+            (FeedbackInput("rated", "law-1"), "value"),
             (FeedbackInput("dismissed", "law-1", reason="ugly"), "reason"),
             (FeedbackInput("read", "law-1", value=1.0, reason="too_hard"), "reason"),
             (FeedbackInput("dismissed", "law-1", occurred_at="yesterday"), "occurred_at"),
@@ -257,8 +325,8 @@ class TestFeedback:
     )
     def test_what_cannot_be_used_is_named(self, learner, entry, field):
         with pytest.raises(InvalidInteraction) as caught:
-            give_feedback(learner, [entry])
-        assert caught.value.field == f"feedback[0].{field}"
+            give_feedback(learner, [FeedbackInput("read", "law-1", value=1.0), entry])
+        assert caught.value.field == f"feedback[1].{field}"
 
     def test_who_opted_out_is_not_recorded(self, learner):
         result = recommend(learner, k=1)
@@ -405,6 +473,41 @@ class TestNextList:
         restore(learner, middle)
         assert keys(recommend(learner, placement="plain")) == keys(before)
 
+    def test_each_resource_speaks_once_of_the_level_however_often_it_is_turned_down(self, learner):
+        first, second = (recommend(learner, k=36) for _ in range(2))
+        hard = FeedbackInput("dismissed", "law-2", reason="too_hard")
+        easy = FeedbackInput("dismissed", "law-4", reason="too_easy")
+        give_feedback(learner, [hard])
+        give_feedback(learner, [easy])
+        level = level_of(learner, dismissals(learner))
+        give_feedback(learner, [easy])
+        give_feedback(learner, [hard])
+        assert level_of(learner, dismissals(learner)) == level, "the same reports again"
+        for source in ("api", "beacon"):
+            for result in (first, second):
+                give_feedback(learner, [said(result, "dismissed", "law-4", reason="too_easy")], source=source)
+        assert level_of(learner, dismissals(learner)) == level, "from two lists and two tabs"
+        assert [entry.resource_id for entry in dismissals(learner)] == [
+            Resource.objects.get(key=key).pk for key in ("law-4", "law-2")
+        ]
+        give_feedback(learner, [said(second, "dismissed", "law-4", reason="too_hard")])
+        assert level_of(learner, dismissals(learner)) < level, "the last word counts"
+        give_feedback(learner, [FeedbackInput("dismissed", "law-4", reason="too_easy")])
+        assert level_of(learner, dismissals(learner)) == level
+
+    def test_repeats_leave_room_for_what_was_turned_down_before(self, learner):
+        for name in ("law-4", "law-2"):
+            give_feedback(learner, [FeedbackInput("dismissed", name)])
+        Interaction.objects.bulk_create(
+            Interaction(
+                learner=learner, resource=Resource.objects.get(key="law-2"), verb="dismissed",
+                occurred_at=timezone.now(), event_id=str(n),
+            )
+            for n in range(LOOKED_AT)
+        )  # fmt: skip
+        assert len(dismissals(learner)) == 2
+        assert [entry.resource.key for entry in insight(learner).dismissed] == ["law-2", "law-4"]
+
     def test_feedback_is_what_training_learns_from(self, learner):
         result = recommend(learner, k=5)
         clicked, disliked, known, hard, easy = keys(result)
@@ -445,11 +548,12 @@ class TestTwoTabs:
         errors, changed = [], []
         start = threading.Barrier(4)
 
-        def tab(order):
+        def tab(name, order):
             try:
                 start.wait()
                 for entry in order:
-                    changed.append(give_feedback(learner, [entry]))
+                    source = name if entry.kind == "clicked" else "site"
+                    changed.append(give_feedback(learner, [entry], source=source))
                     if entry.kind == "clicked":
                         record(
                             learner,
@@ -463,8 +567,13 @@ class TestTwoTabs:
                 connections.close_all()
 
         tabs = [
-            threading.Thread(target=tab, args=(order,))
-            for order in (report, report[::-1], report, report[5:] + report[:5])
+            threading.Thread(target=tab, args=(name, order))
+            for name, order in (
+                ("beacon", report),
+                ("api", report[::-1]),
+                ("site", report),
+                ("api", report[5:] + report[:5]),
+            )
         ]
         for thread in tabs:
             thread.start()

@@ -150,6 +150,13 @@ class TestTimes:
         row, _ = record(learner, one(occurred_at=now() + dt.timedelta(minutes=4)), trusted=trusted)
         assert row.occurred_at <= now()
 
+    @pytest.mark.parametrize(("year", "hours"), [(1, 14), (9999, -14)])
+    def test_a_time_that_is_none_in_utc_is_refused(self, learner, year, hours):
+        zone = dt.timezone(dt.timedelta(hours=hours))
+        edge = dt.datetime(year, 1, 1, tzinfo=zone) if year == 1 else dt.datetime(year, 12, 31, 23, tzinfo=zone)
+        with pytest.raises(InvalidInteraction, match="no such time"):
+            record(learner, one(occurred_at=edge))
+
     def test_a_clients_past_ends_after_thirty_days(self, learner):
         long_ago = now() - dt.timedelta(days=400)
         row, _ = record(learner, one(occurred_at=long_ago), trusted=False)

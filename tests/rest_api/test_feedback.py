@@ -3,10 +3,20 @@
 import uuid
 
 import pytest
+from django.contrib.auth.models import Group
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from llmrec_django import api
-from llmrec_django.models import Interaction, LearnerProfile, RecommendationItem, RecommendationList, Resource
+from llmrec_django.models import (
+    Interaction,
+    LearnerProfile,
+    RecommendationItem,
+    RecommendationList,
+    Resource,
+    ResourceScreening,
+)
+from llmrec_django.sources import registry
 from llmrec_django.types import InteractionInput
 
 pytestmark = pytest.mark.django_db
@@ -98,6 +108,10 @@ class TestFeedback:
             ({"kind": "clicked", "resource_key": "elsewhere"}, "resource_key", "unknown_resource"),
             ({"kind": "dismissed", "reason": "ugly"}, "reason", "invalid"),
             ({"kind": "read"}, "value", "invalid"),
+            ({"kind": "read", "value": True}, "value", "invalid"),
+            ({"kind": "rated", "value": True}, "value", "invalid"),
+            ({"kind": "rated", "value": 9}, "value", "invalid"),
+            ({"kind": "clicked", "occurred_at": "9999-12-31T23:59:59"}, "occurred_at", "overflow"),
             ({"kind": "clicked", "occurred_at": "2999-01-01T00:00:00Z"}, "occurred_at", "invalid"),
             ({"kind": "clicked", "user": 7}, "user", "unknown_field"),
         ],
@@ -157,6 +171,40 @@ class TestWhatIsThought:
         assert (body["level"], body["stated_level"]) == ("intermediate", "advanced")
         body = signed_in.post("/api/v1/profile/restore/", {"resource_key": keys[0]}, format="json").json()
         assert (body["level"], body["dismissed"]) == ("advanced", [])
+
+    @pytest.mark.parametrize("hide", ["unpublish", "flag", "forbid"])
+    def test_what_the_caller_may_not_see_any_more_has_no_name_and_can_be_taken_back(
+        self, signed_in, member, members_only, monkeypatch, hide
+    ):
+        learner = api.get_learner(member)
+        Group.objects.create(name="Secret and dull")
+        Resource.objects.filter(title="Secret and dull").update(key="dull", description="Secret and most dull")
+        api.record(learner, InteractionInput("viewed", "secret"))
+        api.record(learner, InteractionInput("dismissed", "dull"))
+        body = signed_in.get("/api/v1/profile/insight/").json()
+        assert "Secret machine learning" in str(body)
+        assert "Secret and most dull" in str(body)
+        if hide == "unpublish":
+            Resource.objects.update(published=False)
+        elif hide == "flag":
+            for resource in Resource.objects.all():
+                ResourceScreening.objects.create(
+                    resource=resource, status="flagged", content_hash=resource.content_hash, screened_at=timezone.now()
+                )
+        else:
+            monkeypatch.setattr(registry.named("group"), "visible_to", lambda user, queryset: queryset.none())
+        assert signed_in.get("/api/v1/resources/secret/").status_code == 404
+        body = signed_in.get("/api/v1/profile/insight/").json()
+        [deed], [dismissed] = body["history"], body["dismissed"]
+        for entry, key in ((deed, "secret"), (dismissed, "dull")):
+            assert (entry["resource"]["key"], entry["resource"]["title"]) == (key, "Not available any more")
+            assert entry["resource"]["description"] == ""
+        page = signed_in.get("/llmrec/you/").content.decode()
+        assert "Secret" not in page
+        assert "Not available any more" in page
+        assert 'name="restore" value="dull"' in page
+        body = signed_in.post("/api/v1/profile/restore/", {"resource_key": "dull"}, format="json").json()
+        assert body["dismissed"] == []
 
     def test_who_opted_out_is_not_thought_about(self, signed_in, given):
         signed_in.patch("/api/v1/profile/", {"personalise": False, "level": "advanced"}, format="json")

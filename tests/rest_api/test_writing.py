@@ -16,6 +16,7 @@ pytestmark = pytest.mark.django_db
 ONE = "/api/v1/interactions/"
 BATCH = "/api/v1/interactions/batch/"
 PROFILE = "/api/v1/profile/"
+FEEDBACK = "/api/v1/feedback/"
 
 
 def post(client, url, data):
@@ -64,7 +65,11 @@ class TestOne:
             ({"resource_key": {"key": "ml"}}, "resource_key", "invalid"),
             ({"verb": "rated", "value": 9}, "value", "invalid"),
             ({"verb": "rated", "value": "five"}, "value", "invalid"),
+            ({"verb": "rated", "value": True}, "value", "invalid"),
+            ({"verb": "rated", "value": False}, "value", "invalid"),
             ({"occurred_at": "yesterday"}, "occurred_at", "invalid"),
+            ({"occurred_at": "9999-12-31T23:59:59"}, "occurred_at", "overflow"),
+            ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at", "overflow"),
             ({"occurred_at": "2999-01-01T00:00:00Z"}, "occurred_at", "invalid"),
             ({"event_id": "e" * 256}, "event_id", "max_length"),
             ({"user": 1}, "user", "unknown_field"),
@@ -160,6 +165,15 @@ class TestBodies:
         response = signed_in.post(url, body, content_type="application/json")
         assert response.status_code == 400
         assert response.json()["code"] in ("parse_error", "invalid")
+
+    @pytest.mark.parametrize("name", ["\ud800", "a\x00b"])
+    def test_a_field_whose_name_is_no_text_is_named_readably(self, signed_in, url, name):
+        for address, send in ((url, signed_in.post), (FEEDBACK, signed_in.post), (PROFILE, signed_in.patch)):
+            response = send(address, json.dumps({name: 1}), content_type="application/json")
+            assert response.status_code == 400
+            [error] = response.json()["errors"]
+            assert error["field"] == name.encode("utf-8", "backslashreplace").decode()
+            assert error["code"] == "unknown_field"
 
     def test_a_huge_body_is_refused(self, signed_in, url):
         body = json.dumps({"verb": "viewed", "query": "x" * 600_000})

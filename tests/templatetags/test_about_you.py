@@ -61,6 +61,47 @@ def test_what_a_learner_says_is_saved_and_nothing_else(learner, client, other):
     assert "Saved." in page(client, "saved")
 
 
+def test_languages_and_time_are_seen_changed_and_reset(learner, client):
+    data = {"save": "1", "goals": "", "interests": "", "level": "", "personalise": "on"}
+    client.post(URL, data | {"languages": "English，zh_Hans, EN; 法语", "minutes_per_week": "90"})
+    learner.refresh_from_db()
+    assert (learner.languages, learner.minutes_per_week) == (["en", "zh-hans", "fr"], 90)
+    text = page(client)
+    assert 'value="en, zh-hans, fr"' in text
+    assert 'value="90"' in text
+    client.post(URL, data | {"languages": "", "minutes_per_week": ""})
+    learner.refresh_from_db()
+    assert (learner.languages, learner.minutes_per_week) == ([], None)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"goals": "x" * 2001},
+        {"goals": "a\x00b"},
+        {"languages": "Klingonese"},
+        {"minutes_per_week": "10081"},
+        {"minutes_per_week": "-1"},
+        {"minutes_per_week": "9" * 5000},
+        {"minutes_per_week": "nan"},
+    ],
+)
+def test_the_page_takes_no_more_than_the_rest_api(learner, client, values):
+    data = {"save": "1", "goals": "", "interests": "", "level": "", "personalise": "on"}
+    response = client.post(URL, data | values)
+    assert response.status_code == 200
+    assert response.content.decode().count('role="alert"') == 1
+    learner.refresh_from_db()
+    assert (learner.goals, learner.languages, learner.minutes_per_week) == ("", [], None)
+
+
+def test_a_line_end_counts_once_whatever_the_browser_sends(learner, client):
+    data = {"save": "1", "interests": "", "level": "", "personalise": "on"}
+    assert client.post(URL, data | {"goals": "x\r\n" * 999 + "xx"}).status_code == 302
+    learner.refresh_from_db()
+    assert learner.goals == "x\n" * 999 + "xx"
+
+
 def test_a_value_that_cannot_be_is_said_beside_its_field(learner, client):
     response = client.post(URL, {"save": "1", "goals": "x", "interests": "", "level": "expert"})
     assert response.status_code == 200
@@ -83,6 +124,13 @@ def test_what_was_turned_down_comes_back(learner, client):
     assert response["Location"] == "/llmrec/you/?done=restored"
     assert not Interaction.objects.filter(verb="too_hard").exists()
     assert "Show again" not in page(client)
+
+
+@pytest.mark.parametrize("key", ["\x00", "st\x00at", "no such thing", "x" * 5000])
+def test_what_nobody_turned_down_comes_back_to_nobody(learner, client, key):
+    response = client.post(URL, {"restore": key})
+    assert (response.status_code, response["Location"]) == (302, "/llmrec/you/?done=")
+    assert Interaction.objects.filter(verb="too_hard").exists()
 
 
 def test_starting_anew_deletes_deeds_and_keeps_the_account(learner, client, member):

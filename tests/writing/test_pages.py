@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.translation import override
 
 from llmrec_django import api
-from llmrec_django.models import LearnerProfile, RecommendationItem, WrittenText
+from llmrec_django.models import LearnerProfile, RecommendationItem, Resource, WrittenText
 from llmrec_django.services import embedding
 from llmrec_django.services.lists import find_list, read_list
 from llmrec_django.services.writing import run
@@ -126,6 +126,19 @@ class TestOpenPages:
         items = RecommendationItem.objects.filter(list=result.recommendation_id)
         assert set(items.values_list("reason", "reason_source")) == {(SAID, "llm")}
         assert self.ask(client, result.recommendation_id)[1] == {"reasons": {}, "wait": False}
+
+    def test_nothing_is_said_of_what_the_learner_may_not_see_any_more(self, client, learner, service):
+        client.force_login(learner.user)
+        service.answers = [true_sentence]
+        result = api.recommend(learner, k=3)
+        run.write_pending()
+        hidden, *others = [item.resource.key for item in result]
+        Resource.objects.filter(title=TITLE).update(published=False)
+        assert self.ask(client, result.recommendation_id)[1] == {"reasons": {}, "wait": False}
+        Resource.objects.filter(title=TITLE).update(published=True)
+        Resource.objects.filter(key=hidden).update(published=False)
+        assert self.ask(client, result.recommendation_id)[1]["reasons"] == dict.fromkeys(others, SAID)
+        assert SAID not in RecommendationItem.objects.get(resource__key=hidden).reason
 
     def test_nobody_reads_the_list_of_another(self, client, learner):
         result = api.recommend(learner, k=3)

@@ -174,7 +174,12 @@ def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None
 def _mistakes(details: Any, field: str = "", index: int | None = None) -> Iterator[dict[str, Any]]:
     """Flatten REST framework's nested error details."""
     if isinstance(details, dict) and set(details) == {"message", "code"}:
-        entry: dict[str, Any] = {"field": field, "code": details["code"], "detail": details["message"]}
+        # What was sent may be named here, and half a surrogate pair has no place in UTF-8.
+        entry: dict[str, Any] = {
+            "field": _readable(field),
+            "code": details["code"],
+            "detail": _readable(details["message"]),
+        }
         yield entry if index is None else {**entry, "index": index}
     elif isinstance(details, dict):
         for name, inner in details.items():
@@ -187,3 +192,7 @@ def _mistakes(details: Any, field: str = "", index: int | None = None) -> Iterat
     else:
         for inner in details:
             yield from _mistakes(inner, field, index)
+
+
+def _readable(text: str) -> str:
+    return str(text).encode("utf-8", "backslashreplace").decode()

@@ -81,7 +81,7 @@ class InsightView(LLMRecView):
     )
     def get(self, request: Request) -> Response:
         """Return what the caller's lists are made from. `PATCH profile/` changes what they say about themselves."""
-        return Response(serializers.InsightSerializer(insight(_learner(self))).data)
+        return Response(serializers.InsightSerializer(insight(_learner(self), user=self.caller.user)).data)
 
 
 class RestoreView(LLMRecView):
@@ -97,7 +97,7 @@ class RestoreView(LLMRecView):
     def post(self, request: Request) -> Response:
         """Let a resource that the caller turned down be recommended again; return what is thought of them now."""
         restore_own(self.caller, validated(serializers.ResourceKeySerializer(data=request.data))["resource_key"])
-        return Response(serializers.InsightSerializer(insight(_learner(self))).data)
+        return Response(serializers.InsightSerializer(insight(_learner(self), user=self.caller.user)).data)
 
 
 class ResetView(LLMRecView):

@@ -12,6 +12,8 @@ from rest_framework import ISO_8601, serializers
 from llmrec_django.models import Resource
 from llmrec_django.models.texts import Written
 from llmrec_django.rest_api.v1.describe import name_component
+from llmrec_django.services.writing.goal_rules import MOST_MINUTES
+from llmrec_django.services.writing.goals import LONGEST_TEXT
 from llmrec_django.types import FeedbackInput, InteractionInput
 from llmrec_django.web.lists import safe_url
 
@@ -41,11 +43,29 @@ class FiniteField(serializers.FloatField):
         return float(value) if math.isfinite(value) else 0.0
 
 
+class NumberField(serializers.FloatField):
+    """A number; true and false are none, though Python counts with them."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool):
+            self.fail("invalid")
+        try:
+            return super().to_internal_value(data)
+        except OverflowError:  # a whole number that no float reaches; new releases of REST framework see to that
+            self.fail("invalid")
+
+
 class MomentField(serializers.DateTimeField):
     """An aware time, also on sites with USE_TZ = False; one that comes without a zone is in the site's."""
 
     def default_timezone(self) -> Any:
         return timezone.get_current_timezone()
+
+    def enforce_timezone(self, value: Any) -> Any:
+        try:
+            return super().enforce_timezone(value)
+        except OverflowError:  # the first or last day there is, in a zone in which it lies beyond that
+            self.fail("overflow")
 
 
 class Component(serializers.Serializer):
@@ -193,7 +213,7 @@ class InteractionSerializer(StrictSerializer):
 
     verb = serializers.CharField(max_length=32, help_text="viewed, clicked, bookmarked, rated, dismissed, searched.")
     resource_key = serializers.CharField(max_length=255, required=False, default="", trim_whitespace=False)
-    value = serializers.FloatField(required=False, allow_null=True, default=None, help_text="The rating, with rated.")
+    value = NumberField(required=False, allow_null=True, default=None, help_text="The rating, with rated.")
     occurred_at = MomentField(
         required=False,
         allow_null=True,
@@ -233,7 +253,7 @@ class FeedbackSerializer(StrictSerializer):
     recommendation_id = serializers.UUIDField(
         required=False, allow_null=True, default=None, help_text="Of the list it was in; needed for shown and clicked."
     )
-    value = serializers.FloatField(
+    value = NumberField(
         required=False, allow_null=True, default=None, help_text="The rating with rated, the seconds with read."
     )
     reason = serializers.CharField(
@@ -256,7 +276,8 @@ class FeedbackSerializer(StrictSerializer):
         required=False,
         default="",
         allow_blank=True,
-        help_text="Your own id of what the caller did: sent twice, it counts once.",
+        help_text="Your own id of what the caller did: sent twice, it counts once. Use one with rated and dismissed, "
+        "where you may retry.",
     )
 
     def to_internal_value(self, data: Any) -> FeedbackInput:
@@ -327,13 +348,13 @@ class RecordedSerializer(Component):
 class ProfileSerializer(StrictSerializer):
     """What the caller says about themselves."""
 
-    goals = serializers.CharField(max_length=2000, required=False, allow_blank=True)
+    goals = serializers.CharField(max_length=LONGEST_TEXT, required=False, allow_blank=True)
     interests = TextListField(item_length=100, max_length=50, required=False)
     level = serializers.CharField(
         max_length=16, required=False, allow_blank=True, help_text="beginner, intermediate, advanced, or nothing."
     )
     languages = TextListField(item_length=35, max_length=20, required=False)
-    minutes_per_week = serializers.IntegerField(min_value=0, max_value=10080, required=False, allow_null=True)
+    minutes_per_week = serializers.IntegerField(min_value=0, max_value=MOST_MINUTES, required=False, allow_null=True)
     personalise = serializers.BooleanField(required=False, help_text="False: activity is neither recorded nor used.")
 
     def validate_level(self, value: str) -> str:
@@ -347,7 +368,7 @@ class ProfileSerializer(StrictSerializer):
 class GoalTextSerializer(StrictSerializer):
     """What the caller wants to be able to do, in their own words."""
 
-    text = serializers.CharField(max_length=2000)
+    text = serializers.CharField(max_length=LONGEST_TEXT)
 
 
 class ProposalSerializer(StrictSerializer):
@@ -357,7 +378,7 @@ class ProposalSerializer(StrictSerializer):
         max_length=16, required=False, allow_blank=True, help_text="beginner, intermediate, advanced, or nothing."
     )
     languages = TextListField(item_length=35, max_length=20, required=False)
-    minutes_per_week = serializers.IntegerField(min_value=0, max_value=10080, required=False, allow_null=True)
+    minutes_per_week = serializers.IntegerField(min_value=0, max_value=MOST_MINUTES, required=False, allow_null=True)
     topics = TextListField(item_length=60, max_length=8, required=False)
 
 

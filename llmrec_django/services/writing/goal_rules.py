@@ -27,6 +27,8 @@ _LEVEL_CUES = (
         r"\bnever (?:done|learnt|learned|studied|programmed)\b|\bbasics\b|零基础|初学|入门|新手|小白|没学过|没有基础",
     ),
 )
+TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}")
+"""Of a language: en, zh-hans."""
 LANGUAGE_NAMES = {
     "en": ("english", "英语", "英文"),
     "zh": ("chinese", "mandarin", "中文", "汉语", "普通话"),
@@ -105,6 +107,13 @@ def read_goals(text: str) -> dict[str, Any]:
         "minutes_per_week": _minutes(text),
         "topics": _topics(text),
     }
+
+
+def language_tag(words: str) -> str:
+    """Return the tag of a language given by its name or its tag, as "English", "中文", "zh_Hans"; "" for others."""
+    found = words.strip().casefold().replace("_", "-")
+    named = next((tag for tag, names in LANGUAGE_NAMES.items() if found in names), "")
+    return named or (found if TAG.fullmatch(found) else "")
 
 
 def possible_minutes(text: str) -> set[int]:

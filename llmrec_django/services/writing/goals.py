@@ -29,6 +29,7 @@ from llmrec_django.services.writing.goal_rules import (
     LONGEST_TOPIC,
     MOST_MINUTES,
     MOST_TOPICS,
+    TAG,
     possible_minutes,
     read_goals,
 )
@@ -120,9 +121,7 @@ def checked(values: Any) -> dict[str, Any]:
     level, languages, minutes, topics = (values[key] for key in KEYS)
     if level not in ("", *LEVELS):
         raise ValueError(f"Cannot use level {level!r}. It must be one of: {', '.join(LEVELS)}, or nothing.")
-    if not isinstance(languages, list) or not all(
-        isinstance(tag, str) and re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}", tag) for tag in languages
-    ):
+    if not isinstance(languages, list) or not all(isinstance(tag, str) and TAG.fullmatch(tag) for tag in languages):
         raise ValueError('Cannot use languages. It must be a list of tags such as "en" or "zh-hans".')
     if minutes is not None and not (type(minutes) is int and 0 <= minutes <= MOST_MINUTES):
         raise ValueError(f"Cannot use minutes_per_week. It must be a whole number from 0 to {MOST_MINUTES}, or null.")

@@ -21,7 +21,10 @@ from llmrec_django.conf import conf
 from llmrec_django.engine.text import text_hash
 from llmrec_django.models import RecommendationItem, WrittenText
 from llmrec_django.models.texts import Written
+from llmrec_django.retrieval.eligibility import Audience, eligible
+from llmrec_django.retrieval.facts import nameable_ids
 from llmrec_django.services import nudge
+from llmrec_django.services.results import requester
 from llmrec_django.services.writing.client import model_for
 from llmrec_django.services.writing.languages import language_of
 from llmrec_django.services.writing.prompt import PROMPT_VERSION, reason_allowed
@@ -55,10 +58,14 @@ def with_written(items: Sequence[Recommendation], *, tenant: str) -> tuple[Recom
     )
 
 
-def upgrade_list(stored: RecommendationList) -> tuple[dict[str, str], bool]:
+def upgrade_list(stored: RecommendationList, *, user: Any = None) -> tuple[dict[str, str], bool]:
     """Return the written reasons of a stored list in the active language, and whether others may still come.
 
-    What is returned is shown, so the list's items remember it.
+    What is returned is shown, so the list's items remember it. Nothing is said of what the learner may not see any
+    more, nor by means of it.
+
+    Args:
+        user: The account whose rights decide that; None: the learner's own.
 
     Returns:
         Reasons by the key of their resource, without those that the list was stored with.
@@ -71,6 +78,10 @@ def upgrade_list(stored: RecommendationList) -> tuple[dict[str, str], bool]:
             evidence[row.pk] = Evidence.from_dict(row.evidence)
         except (AttributeError, TypeError, ValueError):  # stored by another release
             continue
+    told = {pk: {one.id for one in item.resources()} for pk, item in evidence.items()}
+    audience = Audience(stored.tenant, requester(user, stored.learner))
+    named = nameable_ids(eligible(audience), sorted(set().union(*told.values()))) if told else set()
+    evidence = {pk: item for pk, item in evidence.items() if told[pk] <= named}
     written = written_reasons(evidence.values(), tenant=stored.tenant, locale=locale, ask=False)
     changed: dict[str, str] = {}
     for row in rows:

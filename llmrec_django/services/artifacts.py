@@ -120,10 +120,10 @@ def delete(version: ModelVersion) -> None:
 
 
 def delete_archive(name: str) -> None:
-    """Delete an archive from the storage."""
+    """Delete an archive from the storage. That it is still there stops nothing: a warning says so."""
     try:
         storage().delete(name)
-    except OSError as exc:
+    except Exception as exc:  # noqa: BLE001 - each storage has exceptions of its own
         logger.warning("archive not deleted name=%s cause=%s", name, exc)
 
 
@@ -150,9 +150,11 @@ def verify(version: ModelVersion) -> None:
         raise _refusal(version, f"{exc.strerror or exc}.") from exc
 
 
-def delete_run(run_id: str) -> None:
-    """Delete what a run that came to nothing has left in the storage."""
-    delete_archive(_name(run_id))
+def delete_run(version: ModelVersion) -> None:
+    """Delete what a run that came to nothing has left; it may have been killed before the version named its archive."""
+    for name in {_name(version.run_id), version.artifact} - {""}:
+        delete_archive(name)
+    discard_unpacked(version)
 
 
 def _refusal(version: ModelVersion, found: str) -> ArtifactError:

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections, router, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from llmrec_django.conf import conf
@@ -156,7 +157,9 @@ def _retire_spaces(tenant: str) -> None:
 
 def _discard_old(tenant: str) -> None:
     """Delete files and neighbours of all but the last versions that served; their numbers stay."""
-    old = _of(tenant).exclude(status=ModelVersion.Status.ACTIVE).exclude(artifact="").order_by("-activated_at", "-pk")
+    # One that never served is no way back: it comes after all that did.
+    newest = F("activated_at").desc(nulls_last=True)
+    old = _of(tenant).exclude(status=ModelVersion.Status.ACTIVE).exclude(artifact="").order_by(newest, "-pk")
     for version in old[int(conf.KEEP_VERSIONS) :]:
         artifacts.delete(version)
         ResourceNeighbours.objects.filter(version=version).delete()

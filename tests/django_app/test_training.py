@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from django.core.cache import cache
+from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -264,6 +265,60 @@ class TestTrain:
         assert ModelVersion.objects.latest("pk").status == "failed"
         assert versions.active_version("default") == first
 
+    @pytest.mark.parametrize("error", [BrokenPipeError, KeyboardInterrupt])
+    def test_an_error_after_the_switch_leaves_the_new_version_as_it_is(self, world, error):
+        first = training.train("default")
+
+        def say(text):
+            if "serves now" in text:
+                raise error
+
+        with pytest.raises(error):
+            training.train("default", say=say)
+        version = versions.active_version("default")
+        assert version != first
+        artifacts.verify(version)
+        assert ResourceNeighbours.objects.filter(version=version).exists()
+
+    def test_an_error_in_the_switch_leaves_no_version_without_files(self, world, monkeypatch):
+        first = training.train("default")
+
+        def break_off(tenant):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(versions, "_retire_spaces", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            training.train("default")
+        version = ModelVersion.objects.latest("pk")
+        assert (version.status, version.artifact) == ("failed", "")
+        assert not (artifacts.root() / "versions" / f"{version.run_id}.zip").exists()
+        assert versions.active_version("default") == first
+
+    def test_a_storage_that_cannot_delete_does_not_stop_the_switch(self, world, monkeypatch, settings):
+        settings.LLMREC = {**settings.LLMREC, "KEEP_VERSIONS": 0}
+        training.train("default")
+
+        class ClientError(Exception):
+            pass
+
+        def refuse(self, name):
+            raise ClientError
+
+        monkeypatch.setattr(FileSystemStorage, "delete", refuse)
+        second = training.train("default")
+        assert (second.status, versions.active_version("default")) == ("active", second)
+
+    def test_an_error_while_a_baseline_is_made_to_serve_leaves_no_run_unfinished(self, world, monkeypatch):
+        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (False, [Reason("no_baseline")]))
+
+        def break_off(*args):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(run_module, "store", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            training.train("default")
+        assert [version.status for version in ModelVersion.objects.order_by("pk")] == ["rejected", "failed"]
+
 
 class TestServing:
     def test_lists_come_from_the_version_and_are_the_same_one_by_one_and_in_a_batch(self, world):
@@ -475,6 +530,21 @@ class TestGoingBack:
         assert not ResourceNeighbours.objects.filter(version=first).exists()
         with pytest.raises(LLMRecError, match="no files"):
             versions.activate(first)
+
+    def test_a_version_that_never_served_takes_no_place_of_one_that_did(self, world, settings):
+        settings.LLMREC = {**settings.LLMREC, "KEEP_VERSIONS": 1}
+        first = training.train("default")
+        left = [
+            ModelVersion.objects.create(status="candidate", artifact=f"versions/{name}.zip", digest="d")
+            for name in ("a", "b")
+        ]
+        second = training.train("default")
+        for version in left:
+            version.refresh_from_db()
+            assert (version.status, version.artifact) == ("failed", "")
+        ModelVersion.objects.create(status="candidate", artifact="versions/c.zip", digest="d")
+        versions.activate(second)
+        assert versions.roll_back("default") == first
 
 
 class TestCommands:

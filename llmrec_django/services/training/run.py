@@ -83,6 +83,7 @@ def train(
         except BaseException as exc:
             error = str(exc) if isinstance(exc, LLMRecError) else f"{type(exc).__name__}: {exc}"[:2000]
             fail(version, Reason("failed", {"error": error}))
+            clear_broken_off(tenant)  # a baseline that was to serve in its place
             raise
     version.refresh_from_db()
     return version

@@ -159,7 +159,7 @@ DEFAULTS: dict[str, Any] = {
     "HISTORY_LENGTH": 50,
     # Each step back in a learner's history counts this much less, in (0, 1].
     "HISTORY_DECAY": 0.9,
-    # What a training run blends; a name left out is not trained. See services/training/sources.py.
+    # What a training run blends; every baseline is measured beside it. See services/training/sources.py.
     "TRAIN_SOURCES": (
         "relevance",
         "transitions",

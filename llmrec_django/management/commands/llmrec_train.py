@@ -35,7 +35,7 @@ class Command(BaseCommand):
         talkative = options["verbosity"] >= 1 and not options["json"]
         try:
             if options["rollback"]:
-                before = versions.roll_back(tenant)
+                before = versions.roll_back(tenant, say=self.stdout.write)
                 self.stdout.write(f"{before} serves now." if before else "No trained version serves now.")
                 return
             version = training.train(

@@ -28,6 +28,7 @@ SENTENCES: Mapping[str, Any] = {
         "NDCG@%(k)d %(ndcg).4f on %(learners)d held-out interactions does not surely beat %(baseline)s: the difference "
         "is %(gain).4f (95 %% interval %(low).4f to %(high).4f)."
     ),
+    "measured_only": _("Compared with, but not part of it: %(sources)s."),
     "baseline_serves": _(
         "Version %(version)d was rejected; of the baselines %(baseline)s is the best on the same interactions."
     ),
@@ -116,6 +117,8 @@ def sentences(version: ModelVersion) -> list[str]:
         values = {name: value for name, value in entry.items() if name != "code"}
         if "baseline" in values:
             values["baseline"] = source_label(values["baseline"])
+        if "sources" in values:
+            values["sources"] = ", ".join(map(source_label, str(values["sources"]).split(", ")))
         try:
             found.append(str(Reason(entry["code"], values)))
         except (KeyError, TypeError, ValueError):  # written by another release

@@ -46,7 +46,11 @@ class Run:
 
     def describe(self) -> dict[str, Any]:
         """Return the configuration as JSON can hold it."""
-        found = {name: asdict(config) if config is not None else {} for name, config in self.configs.items()}
+        found = {
+            name: asdict(config) if config is not None else {}
+            for name, config in self.configs.items()
+            if name in self.names
+        }
         for values in found.values():
             for key, value in values.items():
                 if value == float("inf"):
@@ -56,11 +60,11 @@ class Run:
         return {"sources": found, "verbs": list(self.dataset.verbs)}
 
 
-def choose_numbers(run: Run, split: Split) -> None:
-    """Choose each source's numbers on what is held out."""
+def choose_numbers(run: Run, split: Split, others: Sequence[str] = ()) -> None:
+    """Choose the numbers of each source, and of `others`, on what is held out."""
     material = Material(split.train.cap_learner_weight(conf.LEARNER_WEIGHT_LIMIT), None)
     inner = Split(split.scheme, material.chosen, split.learners, split.relevant)
-    for name in run.names:
+    for name in (*run.names, *others):
         recipe = RECIPES.get(name)
         if recipe is None or recipe.module is None or not recipe.suits(split.train):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
 import tempfile
 import zipfile
@@ -79,6 +80,7 @@ def fetch(version: ModelVersion) -> Path:
             continue  # a web server may not be allowed to write beside the worker's files
         try:
             _unpack(version, scratch)
+            _flush(scratch)
             scratch.chmod(0o755)
             try:
                 scratch.rename(folder)
@@ -97,6 +99,18 @@ def fetch(version: ModelVersion) -> Path:
 def _places() -> tuple[Path, ...]:
     """Return where archives are unpacked: beside them, or where a web server may write if not there."""
     return root() / "unpacked", Path(tempfile.gettempdir()) / "llmrec_unpacked"
+
+
+def _flush(folder: Path) -> None:
+    """Wait until the disk holds a folder: whoever finds it under its name after a power cut finds all of it."""
+    if os.name != "posix":  # elsewhere folders cannot be opened
+        return
+    for path in (*folder.rglob("*"), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _unpack(version: ModelVersion, folder: Path) -> None:

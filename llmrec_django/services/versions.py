@@ -17,6 +17,8 @@ from llmrec_django.retrieval.sql import load_rows
 from llmrec_django.services import artifacts, spaces, trained_vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.db.models import QuerySet
 
 logger = logging.getLogger(__name__)
@@ -104,22 +106,33 @@ def activate(version: ModelVersion, *, why: str = "") -> ModelVersion:
     return version
 
 
-def roll_back(tenant: str) -> ModelVersion | None:
+def roll_back(tenant: str, *, say: Callable[[str], None] = lambda text: None) -> ModelVersion | None:
     """Let the version serve again that served before the active one; return it.
 
+    One whose archive is damaged or gone is passed over: other machines could not serve it.
+
+    Args:
+        tenant: Whose.
+        say: Told of each version that is passed over.
+
     Returns:
-        None when there is none that served before: then lists are made without training.
+        None when there is none before that can serve: then lists are made without training.
 
     Raises:
-        LLMRecError: no version is active, or the files of the one before are damaged.
+        LLMRecError: no version is active.
     """
     current = active_version(tenant)
     if current is None:
         raise LLMRecError(f"Cannot go back in tenant {tenant!r}. No trained version serves. Train one first.")
-    before = served_before(current).first()
-    if before is not None:
+    for before in served_before(current):
         served_since = before.activated_at
-        activate(before)
+        try:
+            artifacts.verify(before)
+            activate(before)
+        except ArtifactError as exc:
+            logger.warning("a version before is passed over version=%s cause=%s", before.pk, exc)
+            say(str(exc))
+            continue
         # It keeps its place in the order of versions: going back twice goes back further, not to and fro.
         ModelVersion.objects.filter(pk=before.pk).update(activated_at=served_since)
         before.refresh_from_db()

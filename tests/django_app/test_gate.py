@@ -211,9 +211,7 @@ class TestAgainstTheActiveVersion:
             learner=learners[0], resource=resources[5], verb="viewed", occurred_at=timezone.now(), event_id="new"
         )
 
-    def test_a_worse_configuration_is_not_taken_up_but_the_old_one_learns_what_is_new(
-        self, world, change, monkeypatch
-    ):
+    def test_a_worse_configuration_is_not_taken_up_but_the_old_one_learns_what_is_new(self, world, change, monkeypatch):
         first = training.train("default")
         change(TRAIN_SOURCES=("linear_next", "popularity"))
         verdict = training.Evaluation.verdict

@@ -404,12 +404,8 @@ class TestRelevance:
     def test_is_one_more_source_that_serves_by_its_export(self, world, space, small):
         _, learners = world
         version = training.train("default")
-        assert {row["source"] for row in version.metrics["table"]} == {
-            "blend",
-            "relevance",
-            "transitions",
-            "popularity",
-        }
+        measured = {row["source"] for row in version.metrics["table"]} - set(version.metrics["measured_only"])
+        assert measured == {"blend", "relevance", "transitions", "popularity"}
         if version.status == "active":
             assert (artifacts.fetch(version) / "relevance" / "learner.onnx").exists()
             assert {item.source for item in recommend(learners[0], k=3)} == {"trained"}
@@ -521,6 +517,26 @@ class TestGoingBack:
         assert versions.active_version("default") is None
         with pytest.raises(LLMRecError, match="Cannot go back"):
             versions.roll_back("default")
+
+    def test_a_version_whose_archive_is_damaged_is_passed_over(self, world, capsys):
+        first, damaged, gone, _ = (training.train("default") for _ in range(4))
+        (artifacts.root() / damaged.artifact).write_bytes(b"?")
+        (artifacts.root() / gone.artifact).unlink()
+        call_command("llmrec_train", "--rollback")
+        assert versions.active_version("default") == first
+        said = capsys.readouterr().out
+        for version in (damaged, gone):
+            assert f"Cannot read the files of model version {version.pk}." in said
+        assert f"version {first.pk} (active) serves now" in said
+
+    def test_where_no_archive_before_is_whole_lists_are_made_without_training(self, world):
+        first, second = training.train("default"), training.train("default")
+        (artifacts.root() / first.artifact).unlink()
+        said = []
+        assert versions.roll_back("default", say=said.append) is None
+        assert f"model version {first.pk}" in said[0]
+        second.refresh_from_db()
+        assert (versions.active_version("default"), second.status) == (None, "retired")
 
     def test_files_of_old_versions_go_and_their_numbers_stay(self, world, settings):
         settings.LLMREC = {**settings.LLMREC, "KEEP_VERSIONS": 1}

@@ -85,7 +85,7 @@ def train_relevance(
 
     Args:
         folder: Where the export goes.
-        log: What to learn from.
+        log: What to learn from, weights as they are: what a learner's come to in the loss is capped there.
         texts: Text vectors of the catalogue; float32 [N, V]; None: there are none.
         verbs: Verb of each code.
         options: Of `RelevanceConfig`; None: LLMREC["RELEVANCE"].
@@ -125,6 +125,7 @@ def train_relevance(
             n_verbs=len(verbs),
             profiles=None if profiles is None else whitening(profiles),
             failure_verbs=[code for code, name in enumerate(verbs) if name == "failed"],
+            learner_weight_limit=float(conf.LEARNER_WEIGHT_LIMIT),
             validation=validation,
             epochs=epochs,
             device="cuda" if torch.cuda.is_available() else "cpu",

@@ -301,9 +301,7 @@ def _evaluate(run: Run, split: Split, folder: Path, ks: Sequence[int] = (K,)) ->
     rivals = fit_sources(replace(run, names=others), split.train, folder, split)
     every = [*sources, *rivals]
     run.say(f"Measuring {len(every)} sources on what is held out of {len(split):,} learners.")
-    measured = evaluate(
-        sources, split, others=rivals, profiles=run.profiles, texts=run.texts, ks=ks, seed=run.seed
-    )
+    measured = evaluate(sources, split, others=rivals, profiles=run.profiles, texts=run.texts, ks=ks, seed=run.seed)
     return measured, every
 
 

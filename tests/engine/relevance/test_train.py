@@ -6,7 +6,7 @@ import torch
 
 from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.engine.relevance.scoring import learner_vectors, mean_ndcg, target_ranks
-from llmrec_django.engine.relevance.train import Validation, fit
+from llmrec_django.engine.relevance.train import Validation, fit, learner_shares
 
 
 def split(log):
@@ -95,6 +95,47 @@ def test_what_learners_turn_down_sinks(checkerboard, small):
     assert dismissed < 0.8 * nothing
 
 
+@pytest.mark.parametrize("sampled", [False, True])
+def test_one_learners_flood_weighs_no_more_than_the_limit(cycle, small, sampled):
+    """A bot walks backwards through a long ring, many times as long as everybody's walks together."""
+    config = dataclasses.replace(small, max_epochs=6, full_softmax_limit=5 if sampled else 20_000, sampled_negatives=30)
+    flood = 6000
+    log = InteractionLog.from_arrays(
+        np.concatenate([cycle.learners, np.full(flood, 200)]),
+        np.concatenate([cycle.resources, np.arange(flood)[::-1] % 12]),
+        times=np.concatenate([cycle.times, np.arange(flood) * 86400.0]),
+        n_resources=12,
+    )
+    config = dataclasses.replace(config, seen_in_softmax=True)  # else only its first meetings count
+    states = {
+        limit: fit(config, log, no_text(log), learner_weight_limit=limit, epochs=6).model for limit in (5.0, np.inf)
+    }
+
+    def forwards(model):
+        """Return how often what comes next for two-step walkers is the next number and not the one before."""
+        starts = np.arange(12)
+        walks = InteractionLog.from_arrays(
+            np.repeat(starts, 2), np.stack([starts, (starts + 1) % 12], axis=1).ravel(), n_resources=12
+        )
+        scores = learner_vectors(model, walks, starts) @ model.resource_vectors().detach().numpy().T
+        return (scores[starts, (starts + 2) % 12] > scores[starts, starts]).mean()
+
+    assert forwards(states[5.0]) > 0.9
+    assert forwards(states[np.inf]) < forwards(states[5.0])
+
+
+def test_the_limit_changes_nothing_where_nobody_reaches_it(cycle, small):
+    plain = fit(small, cycle, no_text(cycle), epochs=1).model.state_dict()
+    limited = fit(small, cycle, no_text(cycle), learner_weight_limit=100, epochs=1).model.state_dict()
+    assert all(torch.equal(plain[name], limited[name]) for name in plain)
+
+
+def test_a_learners_shares_add_up_to_the_limit():
+    log = InteractionLog.from_arrays([0] * 20 + [1] * 3, list(range(20)) + [0, 1, 2])
+    weights = np.where(log.learners == 0, -1, 1).astype(np.float32)
+    np.testing.assert_allclose(learner_shares(log, weights, 5), [0.25, 1])
+
+
 def test_learner_embeddings_help_those_who_have_one(checkerboard, small):
     train, validation = split(checkerboard)
     config = dataclasses.replace(small, learner_embeddings=True, reg_learner=1e-5, learner_dropout=0.1)
@@ -158,6 +199,19 @@ def test_a_checkpoint_of_other_data_is_not_gone_on_with(cycle, checkerboard, sma
     assert len(result.history) == 3
     fresh = fit(small, checkerboard, no_text(checkerboard), epochs=3)
     assert torch.equal(result.model.adaptor.weight, fresh.model.adaptor.weight)
+
+
+@pytest.mark.parametrize("damage", ["random", "empty", "format", "list"])
+def test_a_checkpoint_that_cannot_be_read_is_said_and_training_begins_anew(cycle, small, tmp_path, caplog, damage):
+    path = tmp_path / "checkpoint.pt"
+    if damage in ("format", "list"):
+        torch.save({"format": 0} if damage == "format" else [1], path)
+    else:
+        path.write_bytes(np.random.default_rng(0).bytes(5000) if damage == "random" else b"")
+    result = fit(small, cycle, no_text(cycle), epochs=2, checkpoint=path)
+    assert len(result.history) == 2
+    assert "training begins anew" in caplog.text
+    assert not path.exists()
 
 
 def _interrupt():

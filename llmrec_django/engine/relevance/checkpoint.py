@@ -40,7 +40,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != FORMAT:
-            raise ValueError(f"its format is {state['format']!r}, expected {FORMAT}")  # noqa: TRY301 - told below
+            raise ValueError(f"its format is {state['format']!r}, expected {FORMAT}")
     except Exception as exc:  # noqa: BLE001 - torch raises whatever its readers raise
         logger.warning("training begins anew, a checkpoint cannot be read checkpoint=%s cause=%s", path, exc)
         path.unlink(missing_ok=True)

@@ -98,7 +98,7 @@ def test_what_learners_turn_down_sinks(checkerboard, small):
 @pytest.mark.parametrize("sampled", [False, True])
 def test_one_learners_flood_weighs_no_more_than_the_limit(cycle, small, sampled):
     """A bot walks backwards through a long ring, many times as long as everybody's walks together."""
-    config = dataclasses.replace(small, max_epochs=6, full_softmax_limit=5 if sampled else 20_000, sampled_negatives=30)
+    config = dataclasses.replace(small, full_softmax_limit=5 if sampled else 20_000, sampled_negatives=30)
     flood = 6000
     log = InteractionLog.from_arrays(
         np.concatenate([cycle.learners, np.full(flood, 200)]),
@@ -108,20 +108,28 @@ def test_one_learners_flood_weighs_no_more_than_the_limit(cycle, small, sampled)
     )
     config = dataclasses.replace(config, seen_in_softmax=True)  # else only its first meetings count
     states = {
-        limit: fit(config, log, no_text(log), learner_weight_limit=limit, epochs=6).model for limit in (5.0, np.inf)
+        limit: fit(config, log, no_text(log), learner_weight_limit=limit, epochs=10).model for limit in (5.0, np.inf)
     }
 
     def forwards(model):
-        """Return how often what comes next for two-step walkers is the next number and not the one before."""
-        starts = np.arange(12)
-        walks = InteractionLog.from_arrays(
-            np.repeat(starts, 2), np.stack([starts, (starts + 1) % 12], axis=1).ravel(), n_resources=12
-        )
-        scores = learner_vectors(model, walks, starts) @ model.resource_vectors().detach().numpy().T
-        return (scores[starts, (starts + 2) % 12] > scores[starts, starts]).mean()
+        """Return how often the next number comes before the one before it, for who has met one resource."""
+        places = np.arange(12)
+        begun = InteractionLog.from_arrays(places, places, n_resources=12)
+        scores = learner_vectors(model, begun, places) @ model.resource_vectors().detach().numpy().T
+        return (scores[places, (places + 1) % 12] > scores[places, places - 1]).mean()
 
     assert forwards(states[5.0]) > 0.9
-    assert forwards(states[np.inf]) < forwards(states[5.0])
+    assert forwards(states[np.inf]) < 0.5
+
+
+def test_a_batch_of_nothing_but_a_flood_does_not_count_in_full(small):
+    flood = InteractionLog.from_arrays(np.zeros(3000, int), np.arange(3000) % 12, n_resources=12)
+    config = dataclasses.replace(small, seen_in_softmax=True)
+    whole, limited = (
+        fit(config, flood, no_text(flood), learner_weight_limit=limit, epochs=1).history[0]["loss"]
+        for limit in (np.inf, 30)
+    )
+    assert 0.005 * whole < limited < 0.05 * whole
 
 
 def test_the_limit_changes_nothing_where_nobody_reaches_it(cycle, small):

@@ -167,6 +167,7 @@ DEFAULTS: dict[str, Any] = {
         "linear_next",
         "ease",
         "item_knn",
+        "ials",
         "user_knn",
         "content",
         "popularity",

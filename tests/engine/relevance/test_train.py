@@ -119,7 +119,7 @@ def test_one_learners_flood_weighs_no_more_than_the_limit(cycle, small, sampled)
         return (scores[places, (places + 1) % 12] > scores[places, places - 1]).mean()
 
     assert forwards(states[5.0]) > 0.9
-    assert forwards(states[np.inf]) < 0.5
+    assert forwards(states[np.inf]) < 0.7
 
 
 def test_a_batch_of_nothing_but_a_flood_does_not_count_in_full(small):

@@ -181,6 +181,8 @@ DEFAULTS: dict[str, Any] = {
     "MOST_PINNED": 2,
     # Values of the relevance model's configuration over its defaults (engine/relevance/config.py).
     "RELEVANCE": {},
+    # Project of Weights & Biases that the relevance model's loss and scores are sent to while it trains; "": none.
+    "WANDB_PROJECT": "",
     # Seconds that the choice of each source's hyper-parameters may take; 0 keeps the defaults.
     "TUNE_S": 120,
     # Accounts that teach nothing: conditions on the user model; a field it does not have is no condition.

@@ -1,5 +1,6 @@
 """Training, the champion gate, serving, going back: from the tables and through the services."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from llmrec_django.engine.cf.popularity import PopularityConfig
 from llmrec_django.engine.evaluation.metrics import ndcg, relevance_hits
 from llmrec_django.engine.evaluation.splits import leave_one_out
 from llmrec_django.engine.ranking.topk import rank_top_k
+from llmrec_django.engine.relevance import run_log
 from llmrec_django.engine.rows import RowFile
 from llmrec_django.exceptions import ArtifactError, LLMRecError
 from llmrec_django.models import (
@@ -33,6 +35,7 @@ from llmrec_django.services.scoring import scorer_of
 from llmrec_django.services.training import rival
 from llmrec_django.services.training import run as run_module
 from llmrec_django.services.training.dataset import load_dataset, text_matrix
+from llmrec_django.services.training.lock import log_folder
 from llmrec_django.services.training.relevance import train_relevance
 from llmrec_django.services.training.sources import Asked, Longest
 from tests.testapp.models import Member
@@ -424,6 +427,14 @@ class TestServing:
         assert recommend(None, k=3, tenant="default").fallback == "popular"
 
 
+class NoLogger:
+    def log(self, step, values):
+        pass
+
+    def close(self):
+        pass
+
+
 class TestRelevance:
     @pytest.fixture
     def small(self, settings):
@@ -442,6 +453,25 @@ class TestRelevance:
         if version.status == "active":
             assert (artifacts.fetch(version) / "relevance" / "learner.onnx").exists()
             assert {item.source for item in recommend(learners[0], k=3)} == {"trained"}
+
+    @pytest.mark.model
+    def test_each_run_has_a_log_of_its_own_which_goes_with_its_files(self, world, small, settings, monkeypatch, capsys):
+        settings.LLMREC = {**settings.LLMREC, "KEEP_VERSIONS": 0, "WANDB_PROJECT": "mine"}
+        projects = []
+        monkeypatch.setattr(run_log, "WandbLogger", lambda project, config: projects.append(project) or NoLogger())
+        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
+        folders = []
+        for _ in range(2):
+            call_command("llmrec_train")
+            version = versions.active_version("default")
+            folder = log_folder(version)
+            assert f"its log is in {folder / 'choose'}." in capsys.readouterr().out
+            for part in ("choose", "refit"):
+                lines = (folder / part / "log.jsonl").read_text().splitlines()
+                assert [json.loads(line)["epoch"] for line in lines] == [1, 2][: len(lines)]
+            folders.append(folder)
+        assert [folder.exists() for folder in folders] == [False, True]
+        assert projects == ["mine"] * 4
 
     @pytest.mark.model
     def test_the_export_scores_by_goals_and_new_resources_by_text(self, world, space, small, tmp_path):

@@ -160,6 +160,8 @@ def fit(
         best_epoch, best_ndcg = saved["best_epoch"], saved["best_ndcg"]
         first_epoch = len(history)
         logger.info("resuming training at epoch=%d from checkpoint=%s", first_epoch + 1, checkpoint)
+        for entry in history:  # the log of this run is complete too
+            run_log.log(round(trainer.step * entry["epoch"] / len(history)), entry)
 
     for epoch in range(first_epoch, epochs or config.max_epochs):
         if epochs is None and epoch - best_epoch >= config.patience and epoch > 0:
@@ -170,9 +172,15 @@ def fit(
         if validation is not None:
             with trainer.averaged_weights():
                 ranks = target_ranks(
-                    model, log, validation.learners, validation.targets, profiles=profiles, among=trainer.known
+                    model,
+                    log,
+                    validation.learners,
+                    validation.targets,
+                    profiles=profiles,
+                    among=trainer.known,
+                    with_learner_embedding=False,  # lists are made without
                 )
-            entry["ndcg"] = mean_ndcg(ranks)
+            entry["ndcg"] = group.agree(mean_ndcg(ranks))
             if entry["ndcg"] > best_ndcg:
                 best_epoch, best_ndcg = epoch + 1, entry["ndcg"]
                 best = trainer.averaged()

@@ -29,6 +29,11 @@ class Command(BaseCommand):
         parser.add_argument("--rollback", action="store_true", help="Train nothing: let the version before serve.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if training.is_helper():
+            # One of several processes for one training: the first does all that is not the relevance model's.
+            if not options["rollback"]:
+                training.help_to_train()
+            return
         if not tables_exist():
             raise CommandError("Cannot train: this app's tables need PostgreSQL with pgvector. See llmrec_doctor.")
         tenant = options["tenant"] or resolve_tenant()

@@ -41,6 +41,8 @@ class Run:
     progress: bool
     tune_s: float
     checkpoints: Path
+    logs: Path | None = None
+    """Where the relevance model's numbers go while it trains; None: nowhere."""
     configs: dict[str, Any] = field(default_factory=dict)
     relevance: dict[str, Any] = field(default_factory=lambda: dict(conf.RELEVANCE))
     epochs: int = 0
@@ -105,9 +107,10 @@ def fit_sources(
     fitted = list(kept)
     for name in run.names:
         if name == RELEVANCE:
-            run.say("relevance: training.")
-            run.checkpoints.mkdir(parents=True, exist_ok=True)
             part = part or ("choose" if split is not None else "refit")
+            logs = None if run.logs is None else run.logs / part
+            run.say("relevance: training." if logs is None else f"relevance: training; its log is in {logs}.")
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
             source, epochs = train_relevance(
                 folder / RELEVANCE,
                 log,
@@ -119,7 +122,7 @@ def fit_sources(
                 split=split,
                 epochs=None if split is not None else max(1, run.epochs),
                 checkpoint=run.checkpoints / f"{part}.pt",
-                run_folder=run.checkpoints / "logs" / part,
+                run_folder=logs,
                 progress=run.progress,
             )
             run.epochs = epochs

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, router
 from django.utils import timezone
 
+from llmrec_django.conf import conf
 from llmrec_django.exceptions import LLMRecError
 from llmrec_django.models import ModelVersion, ResourceNeighbours
 from llmrec_django.services import artifacts, spaces
@@ -63,6 +64,21 @@ def only_run(tenant: str) -> Iterator[None]:
 def run_folder(tenant: str) -> Path:
     """Return where a tenant's runs keep checkpoints and what they are putting together."""
     return artifacts.root() / "checkpoints" / hashlib.sha256(tenant.encode()).hexdigest()[:16]
+
+
+def log_folder(version: ModelVersion) -> Path:
+    """Return where the run that made a version keeps the log of its relevance model."""
+    return run_folder(version.tenant) / "logs" / version.run_id
+
+
+def prune_logs(tenant: str) -> None:
+    """Delete the logs of runs whose version has no files any more; those of the newest runs stay, whatever came of them."""
+    runs = ModelVersion.objects.filter(tenant=tenant)
+    newest = runs.order_by("-pk").values_list("run_id", flat=True)[: int(conf.KEEP_VERSIONS) + 1]
+    kept = {*newest, *runs.exclude(artifact="").values_list("run_id", flat=True)}
+    for folder in (run_folder(tenant) / "logs").glob("*"):
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unfinished() -> QuerySet[ModelVersion]:

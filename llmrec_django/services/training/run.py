@@ -24,11 +24,14 @@ from llmrec_django.services.training.borrowed import NAME as BORROWED
 from llmrec_django.services.training.dataset import load_dataset, profile_matrix, text_matrix
 from llmrec_django.services.training.evaluate import BASELINES, Evaluation, K, evaluate
 from llmrec_django.services.training.fitting import Run, choose_numbers, fit_sources
+from llmrec_django.services.training.helpers import led
 from llmrec_django.services.training.lock import (
     SCRATCH,
     clear_broken_off,
     fail,
+    log_folder,
     only_run,
+    prune_logs,
     run_folder,
 )
 from llmrec_django.services.training.mix import Mix
@@ -73,13 +76,15 @@ def train(
         TrainingBusyError: another process trains this tenant.
         LLMRecError: there is nothing to learn from.
     """
-    with only_run(tenant):
+    with led(), only_run(tenant):
         clear_broken_off(tenant)
         version = ModelVersion.objects.create(tenant=tenant, seed=seed)
         try:
             run = prepare(tenant, seed, sources, tune_s, say, progress)
+            run.logs = log_folder(version)
             _describe(version, run)
             _train(version, run)
+            prune_logs(tenant)
         except BaseException as exc:
             error = str(exc) if isinstance(exc, LLMRecError) else f"{type(exc).__name__}: {exc}"[:2000]
             fail(version, Reason("failed", {"error": error}))
@@ -112,7 +117,11 @@ def evaluate_now(
     Raises:
         LLMRecError: there is nothing to learn from or to ask for, or no clock to split by.
     """
-    run = prepare(tenant, seed, sources, tune_s, say, progress)
+    with led():
+        return _measure(prepare(tenant, seed, sources, tune_s, say, progress), share, ks)
+
+
+def _measure(run: Run, share: float | None, ks: Sequence[int]) -> Evaluation:
     split = held_out(run) if share is None else _later(run, share)
     with tempfile.TemporaryDirectory() as folder:
         return _evaluate(run, split, Path(folder), tuple(sorted({K, *ks})))[0]

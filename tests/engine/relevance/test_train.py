@@ -1,10 +1,12 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 
 from llmrec_django.engine.interactions import InteractionLog
+from llmrec_django.engine.relevance.run_log import open_run_log
 from llmrec_django.engine.relevance.scoring import learner_vectors, mean_ndcg, target_ranks
 from llmrec_django.engine.relevance.train import Validation, fit, learner_shares
 
@@ -158,6 +160,16 @@ def test_learner_embeddings_help_those_who_have_one(checkerboard, small):
     assert (even == (np.arange(200) % 2 == 0)).mean() > 0.9
 
 
+def test_training_stops_by_what_is_served_without_learner_embeddings(checkerboard, small):
+    train, validation = split(checkerboard)
+    config = dataclasses.replace(small, learner_embeddings=True, reg_learner=0.0, learner_dropout=0.0, max_epochs=4)
+    result = fit(config, train, no_text(train), validation=validation)
+    asked = (result.model, train, validation.learners, validation.targets)
+    served = mean_ndcg(target_ranks(*asked, with_learner_embedding=False))
+    assert result.ndcg == pytest.approx(served, abs=1e-6)
+    assert result.ndcg != pytest.approx(mean_ndcg(target_ranks(*asked)), abs=1e-3)
+
+
 def test_sampled_softmax_learns_too(cycle, small):
     train, validation = split(cycle)
     config = dataclasses.replace(small, full_softmax_limit=5, sampled_negatives=6)
@@ -192,8 +204,14 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(cycle, small, tmp_path)
     with pytest.raises(Killed):
         fit(config, train, no_text(train), validation=validation, checkpoint=path, should_stop=die_after_two)
     assert path.exists()
-    resumed = fit(config, train, no_text(train), validation=validation, checkpoint=path)
+    run_log = open_run_log(tmp_path / "logs")
+    resumed = fit(config, train, no_text(train), validation=validation, checkpoint=path, run_log=run_log)
+    run_log.close()
     assert len(resumed.history) == 4
+    lines = map(json.loads, (tmp_path / "logs" / "log.jsonl").read_text().splitlines())
+    logged = [(line["step"], line["epoch"]) for line in lines if "epoch" in line]
+    assert [epoch for _, epoch in logged] == [1, 2, 3, 4], "the log of the run that goes on is whole"
+    assert [step for step, _ in logged] == sorted(step for step, _ in logged)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
     assert not path.exists()

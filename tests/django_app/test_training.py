@@ -644,6 +644,24 @@ class TestCommands:
         call_command("llmrec_train", "--rollback")
         assert "No trained version serves now" in capsys.readouterr().out
 
+    def test_any_version_with_files_can_be_let_serve_also_after_the_last_step_back(self, world, capsys):
+        first, second = training.train("default"), training.train("default")
+        while versions.active_version("default"):
+            versions.roll_back("default")
+        call_command("llmrec_train", "--activate", str(second.pk))
+        assert f"version {second.pk} (active) serves now" in capsys.readouterr().out
+        assert versions.active_version("default") == second
+        second.refresh_from_db()
+        assert second.why == "Activated by llmrec_train --activate."
+        assert versions.roll_back("default") == first
+        other = ModelVersion.objects.create(tenant="b")
+        for number, found in ((other.pk, "has no version"), (0, "has no version")):
+            with pytest.raises(CommandError, match=found):
+                call_command("llmrec_train", "--activate", str(number))
+        gone = ModelVersion.objects.create(status="rejected")
+        with pytest.raises(CommandError, match="It has no files any more"):
+            call_command("llmrec_train", "--activate", str(gone.pk))
+
     def test_an_unknown_source_is_named(self, world):
         with pytest.raises(CommandError, match="Cannot train 'magic'"):
             call_command("llmrec_train", "--sources", "magic")

@@ -71,6 +71,7 @@ def export_model(
     """
     save_file = require("safetensors.numpy", extra="worker").save_file
     model = model.eval()
+    served = {name: p for name, p in model.named_parameters() if not name.startswith("learner.")}
     with written_at_once(folder) as scratch:
         _export_graph(model, scratch / GRAPH)
         with torch.no_grad():
@@ -79,11 +80,7 @@ def export_model(
                 **_lenders(model),
                 "whitening.mean": whitening.mean,
                 "whitening.matrix": whitening.matrix,
-                **{
-                    f"weights.{name}": p.numpy()
-                    for name, p in model.named_parameters()
-                    if not name.startswith("learner.")
-                },
+                **{f"weights.{name}": p.numpy() for name, p in served.items()},
                 **{f"arrays.{name}": np.asarray(array) for name, array in (arrays or {}).items()},
             }
         save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, str(scratch / TENSORS))

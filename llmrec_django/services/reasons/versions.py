@@ -57,6 +57,7 @@ SENTENCES: Mapping[str, Any] = {
     "broken_off": _("The run was broken off."),
     "failed": _("The run failed: %(error)s"),
     "activated_by_hand": _("Activated in the admin."),
+    "activated_by_command": _("Activated by llmrec_train --activate."),
 }
 """What each code says. Errors in them are in English, as everywhere."""
 

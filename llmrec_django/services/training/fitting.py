@@ -91,7 +91,7 @@ def choose_numbers(run: Run, split: Split, others: Sequence[str] = ()) -> None:
         run.say(f"{name}: {len(choice.trials)} configurations tried, NDCG@10 {choice.score:.4f}.")
 
 
-def _fit_texts(module: Any, texts: Float32Matrix, log: Any, config: Any) -> Any:
+def _fit_texts(module: Any, texts: Float32Matrix | None, log: Any, config: Any) -> Any:
     """Fit what learns from texts alone where `choose` hands over a log."""
     return module.fit(texts, config)
 

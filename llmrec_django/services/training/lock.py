@@ -72,7 +72,7 @@ def log_folder(version: ModelVersion) -> Path:
 
 
 def prune_logs(tenant: str) -> None:
-    """Delete the logs of runs whose version has no files any more; those of the newest runs stay, whatever came of them."""
+    """Delete the logs of runs whose version has no files any more; those of the newest runs stay in any case."""
     runs = ModelVersion.objects.filter(tenant=tenant)
     newest = runs.order_by("-pk").values_list("run_id", flat=True)[: int(conf.KEEP_VERSIONS) + 1]
     kept = {*newest, *runs.exclude(artifact="").values_list("run_id", flat=True)}

@@ -94,7 +94,10 @@ def activate(version: ModelVersion, *, why: str = "") -> ModelVersion:
             status=ModelVersion.Status.RETIRED, retired_at=now
         )
         changed = {"status": ModelVersion.Status.ACTIVE, "activated_at": now, "retired_at": None}
-        ModelVersion.objects.filter(pk=version.pk).update(**changed, **({"why": why} if why else {}))
+        # Not one whose files have been deleted since it was read: by the next run, or by another switch.
+        there = ModelVersion.objects.filter(pk=version.pk).exclude(artifact="")
+        if not there.update(**changed, **({"why": why} if why else {})):
+            raise LLMRecError(f"Cannot activate {version}. It has no files any more. Train again.")
         _retire_spaces(version.tenant)
         if version.relevance_space is not None:
             VectorSpace.objects.filter(pk=version.relevance_space.pk).update(

@@ -625,6 +625,13 @@ class TestGoingBack:
         versions.activate(second)
         assert versions.roll_back("default") == first
 
+    def test_a_version_whose_files_were_deleted_meanwhile_does_not_serve(self, world):
+        first, second = training.train("default"), training.train("default")
+        ModelVersion.objects.filter(pk=first.pk).update(artifact="", digest="")
+        with pytest.raises(LLMRecError, match="It has no files any more"):
+            versions.activate(first)
+        assert versions.active_version("default") == second
+
 
 class TestCommands:
     def test_train_prints_the_table_and_the_verdict(self, world, capsys):

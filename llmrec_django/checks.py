@@ -135,6 +135,7 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "HISTORY_DECAY": (lambda value: is_number(value) and 0 < value <= 1, "a number above 0, at most 1"),
     "TRAIN_SOURCES": (is_list_of_text, "a list of names of sources"),
     "RELEVANCE": (lambda value: is_map(value, lambda entry: True), "a dict of options of the relevance model"),
+    "WANDB_PROJECT": (lambda value: isinstance(value, str), "a name, or an empty text"),
     "MOST_PINNED": (lambda value: is_whole(value) and value >= 0, "a whole number of at least 0"),
     "NEW_SHARE": (lambda value: is_number(value) and 0 <= value <= 1, "a share in [0, 1]"),
     "NEW_DAYS": (lambda value: is_number(value) and value >= 0, "a number of days of at least 0"),

@@ -159,7 +159,7 @@ DEFAULTS: dict[str, Any] = {
     "HISTORY_LENGTH": 50,
     # Each step back in a learner's history counts this much less, in (0, 1].
     "HISTORY_DECAY": 0.9,
-    # What a training run blends; a name left out is not trained. See services/training/sources.py.
+    # What a training run blends; every baseline is measured beside it. See services/training/sources.py.
     "TRAIN_SOURCES": (
         "relevance",
         "transitions",
@@ -167,6 +167,7 @@ DEFAULTS: dict[str, Any] = {
         "linear_next",
         "ease",
         "item_knn",
+        "ials",
         "user_knn",
         "content",
         "popularity",
@@ -180,6 +181,8 @@ DEFAULTS: dict[str, Any] = {
     "MOST_PINNED": 2,
     # Values of the relevance model's configuration over its defaults (engine/relevance/config.py).
     "RELEVANCE": {},
+    # Project of Weights & Biases that the relevance model's loss and scores are sent to while it trains; "": none.
+    "WANDB_PROJECT": "",
     # Seconds that the choice of each source's hyper-parameters may take; 0 keeps the defaults.
     "TUNE_S": 120,
     # Accounts that teach nothing: conditions on the user model; a field it does not have is no condition.

@@ -119,7 +119,11 @@ class ModelVersionAdmin(ReadOnlyModelAdmin):
     def roll_back(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         version = queryset.first()
         if version is not None:
-            self._change(request, version, lambda: versions.roll_back(version.tenant))
+
+            def warn(text: str) -> None:
+                self.message_user(request, text, messages.WARNING)
+
+            self._change(request, version, lambda: versions.roll_back(version.tenant, say=warn))
 
     def _change(self, request: HttpRequest, version: ModelVersion, change: Any) -> None:
         try:

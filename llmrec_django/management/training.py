@@ -30,7 +30,7 @@ def add_training_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--tenant", help="Tenant key; default: the site's own.")
     parser.add_argument("--seed", type=int, default=0, help="Of everything random. Default 0.")
     parser.add_argument(
-        "--sources", nargs="+", default=(), metavar="NAME", help="Fit only these; default: LLMREC['TRAIN_SOURCES']."
+        "--sources", nargs="+", default=(), metavar="NAME", help="Blend only these; default: LLMREC['TRAIN_SOURCES']."
     )
     parser.add_argument(
         "--tune", type=float, metavar="SECONDS", help="For the choice of each source's numbers; 0: their defaults."
@@ -53,6 +53,8 @@ def table_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
         cells = [f"{_shown(row.get(name)):>9}" for name in shown]
         low, high = (row.get("intervals") or {}).get("NDCG@10") or (None, None)
         yield " ".join([f"{row['source']:<{width}}", *cells, f"  {_shown(low)} to {_shown(high)}"])
+    if metrics.get("measured_only"):
+        yield f"Compared with, but not part of the blend: {', '.join(metrics['measured_only'])}"
     for title, part in (
         ("by length of history", "segments"),
         ("by learners who had chosen what was held out", "resources"),

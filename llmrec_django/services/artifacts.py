@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
 import tempfile
 import zipfile
@@ -79,6 +80,7 @@ def fetch(version: ModelVersion) -> Path:
             continue  # a web server may not be allowed to write beside the worker's files
         try:
             _unpack(version, scratch)
+            _flush(scratch)
             scratch.chmod(0o755)
             try:
                 scratch.rename(folder)
@@ -97,6 +99,18 @@ def fetch(version: ModelVersion) -> Path:
 def _places() -> tuple[Path, ...]:
     """Return where archives are unpacked: beside them, or where a web server may write if not there."""
     return root() / "unpacked", Path(tempfile.gettempdir()) / "llmrec_unpacked"
+
+
+def _flush(folder: Path) -> None:
+    """Wait until the disk holds a folder: whoever finds it under its name after a power cut finds all of it."""
+    if os.name != "posix":  # elsewhere folders cannot be opened
+        return
+    for path in (*folder.rglob("*"), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _unpack(version: ModelVersion, folder: Path) -> None:
@@ -120,10 +134,10 @@ def delete(version: ModelVersion) -> None:
 
 
 def delete_archive(name: str) -> None:
-    """Delete an archive from the storage."""
+    """Delete an archive from the storage. That it is still there stops nothing: a warning says so."""
     try:
         storage().delete(name)
-    except OSError as exc:
+    except Exception as exc:  # noqa: BLE001 - each storage has exceptions of its own
         logger.warning("archive not deleted name=%s cause=%s", name, exc)
 
 
@@ -150,9 +164,11 @@ def verify(version: ModelVersion) -> None:
         raise _refusal(version, f"{exc.strerror or exc}.") from exc
 
 
-def delete_run(run_id: str) -> None:
-    """Delete what a run that came to nothing has left in the storage."""
-    delete_archive(_name(run_id))
+def delete_run(version: ModelVersion) -> None:
+    """Delete what a run that came to nothing has left; it may have been killed before the version named its archive."""
+    for name in {_name(version.run_id), version.artifact} - {""}:
+        delete_archive(name)
+    discard_unpacked(version)
 
 
 def _refusal(version: ModelVersion, found: str) -> ArtifactError:

@@ -43,7 +43,7 @@ def erase_forgotten(*, dry_run: bool = False) -> int:
         try:
             folder = artifacts.fetch(version)
             held = np.load(folder / f"{LEARNER_IDS}.npy") if (folder / f"{LEARNER_IDS}.npy").exists() else None
-        except (ArtifactError, OSError, ValueError) as exc:
+        except (ArtifactError, OSError, EOFError, ValueError) as exc:
             logger.warning("learners not taken out version=%s cause=%s", version.pk, exc)
             continue
         if held is None:

@@ -382,7 +382,7 @@ def _open(folder: str) -> Scorer:
             n_trained=len(resource_ids),
             new_ids=new_ids,
         )
-    except (OSError, KeyError, TypeError, ValueError) as exc:
+    except (OSError, EOFError, AttributeError, LookupError, StopIteration, TypeError, ValueError) as exc:
         raise ArtifactError(
             f"Cannot open the trained version in {folder!r}. {type(exc).__name__}: {exc}. Train again or go back."
         ) from exc

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections, router, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from llmrec_django.conf import conf
@@ -16,6 +17,8 @@ from llmrec_django.retrieval.sql import load_rows
 from llmrec_django.services import artifacts, spaces, trained_vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.db.models import QuerySet
 
 logger = logging.getLogger(__name__)
@@ -91,7 +94,10 @@ def activate(version: ModelVersion, *, why: str = "") -> ModelVersion:
             status=ModelVersion.Status.RETIRED, retired_at=now
         )
         changed = {"status": ModelVersion.Status.ACTIVE, "activated_at": now, "retired_at": None}
-        ModelVersion.objects.filter(pk=version.pk).update(**changed, **({"why": why} if why else {}))
+        # Not one whose files have been deleted since it was read: by the next run, or by another switch.
+        there = ModelVersion.objects.filter(pk=version.pk).exclude(artifact="")
+        if not there.update(**changed, **({"why": why} if why else {})):
+            raise LLMRecError(f"Cannot activate {version}. It has no files any more. Train again.")
         _retire_spaces(version.tenant)
         if version.relevance_space is not None:
             VectorSpace.objects.filter(pk=version.relevance_space.pk).update(
@@ -103,22 +109,33 @@ def activate(version: ModelVersion, *, why: str = "") -> ModelVersion:
     return version
 
 
-def roll_back(tenant: str) -> ModelVersion | None:
+def roll_back(tenant: str, *, say: Callable[[str], None] = lambda text: None) -> ModelVersion | None:
     """Let the version serve again that served before the active one; return it.
 
+    One whose archive is damaged or gone is passed over: other machines could not serve it.
+
+    Args:
+        tenant: Whose.
+        say: Told of each version that is passed over.
+
     Returns:
-        None when there is none that served before: then lists are made without training.
+        None when there is none before that can serve: then lists are made without training.
 
     Raises:
-        LLMRecError: no version is active, or the files of the one before are damaged.
+        LLMRecError: no version is active.
     """
     current = active_version(tenant)
     if current is None:
         raise LLMRecError(f"Cannot go back in tenant {tenant!r}. No trained version serves. Train one first.")
-    before = served_before(current).first()
-    if before is not None:
+    for before in served_before(current):
         served_since = before.activated_at
-        activate(before)
+        try:
+            artifacts.verify(before)
+            activate(before)
+        except ArtifactError as exc:
+            logger.warning("a version before is passed over version=%s cause=%s", before.pk, exc)
+            say(str(exc))
+            continue
         # It keeps its place in the order of versions: going back twice goes back further, not to and fro.
         ModelVersion.objects.filter(pk=before.pk).update(activated_at=served_since)
         before.refresh_from_db()
@@ -156,7 +173,9 @@ def _retire_spaces(tenant: str) -> None:
 
 def _discard_old(tenant: str) -> None:
     """Delete files and neighbours of all but the last versions that served; their numbers stay."""
-    old = _of(tenant).exclude(status=ModelVersion.Status.ACTIVE).exclude(artifact="").order_by("-activated_at", "-pk")
+    # One that never served is no way back: it comes after all that did.
+    newest = F("activated_at").desc(nulls_last=True)
+    old = _of(tenant).exclude(status=ModelVersion.Status.ACTIVE).exclude(artifact="").order_by(newest, "-pk")
     for version in old[int(conf.KEEP_VERSIONS) :]:
         artifacts.delete(version)
         ResourceNeighbours.objects.filter(version=version).delete()

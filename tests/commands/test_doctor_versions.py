@@ -72,6 +72,17 @@ def test_files_that_cannot_be_read_are_a_failure_and_it_says_what_serves_instead
     assert "lists are made without training" in found().found
 
 
+def test_an_archive_kept_for_going_back_that_cannot_be_read_is_a_warning(site):
+    first, second = training.train("default"), training.train("default")
+    name = f"version {first.pk}, kept for going back"
+    assert name not in {finding.name for finding in doctor.examine()}
+    (artifacts.root() / first.artifact).write_bytes(b"?")
+    [kept] = [finding for finding in doctor.examine() if finding.name == name]
+    assert (kept.status, found().status) == ("warn", "ok")
+    assert "They are not what training wrote." in kept.found
+    assert found().found.startswith(f"version {second.pk} serves")
+
+
 def test_vectors_that_no_version_needs_are_deleted_by_repair_and_by_the_sweep(site):
     for clear in (lambda: list(doctor.repair()), spaces.purge_retired):
         orphan = VectorSpace.objects.create(

@@ -13,6 +13,7 @@ from django.utils import timezone
 from llmrec_django.models import Interaction, LearnerProfile, ModelVersion, Resource, ResourceVector, VectorSpace
 from llmrec_django.services import training
 from llmrec_django.services.training import run as run_module
+from llmrec_django.services.training.evaluate import BASELINES
 
 pytestmark = pytest.mark.django_db
 METRICS = {"NDCG", "recall", "precision", "F1", "hit rate", "MRR", "MAP", "coverage", "Gini", "novelty", "diversity"}
@@ -74,7 +75,8 @@ def test_every_metric_is_there_with_its_interval_and_segments(activity, tmp_path
         assert {"NDCG@5", "NDCG@10", "NDCG@20"} <= names
         for name, (low, high) in row["intervals"].items():
             assert low - 1e-9 <= row[name] <= high + 1e-9
-    assert {row["source"] for row in found["table"]} == {"blend", "transitions", "content", "popularity"}
+    assert {row["source"] for row in found["table"]} == {"blend", *BASELINES}
+    assert set(found["measured_only"]) == {"popular_lately", "item_knn", "ease"}
     assert found["split"] == "leave one out"
     assert found["segments"]["3-9"]["learners"] == found["learners"] == 100
     assert sum(part["learners"] for part in found["resources"].values()) == 100

@@ -13,7 +13,9 @@ from llmrec_django.models import Interaction, LearnerProfile, ModelVersion, Reso
 from llmrec_django.services import training, versions
 from llmrec_django.services.reasons import Reason, sentences
 from llmrec_django.services.recommend import recommend_batch
+from llmrec_django.services.scorer import scorer_of
 from llmrec_django.services.training import rival
+from llmrec_django.services.training.evaluate import BASELINES
 from tests.django_app.test_training import TOPICS, make_activity, make_resources, mixed_sequences
 from tests.testapp.models import Member
 
@@ -86,6 +88,31 @@ class TestWhatTheGateRefuses:
         assert not rejected.artifact
         assert len(serving.config["sources"]) == 1
         assert serving.why.startswith(f"Version {rejected.pk} was rejected")
+
+    @pytest.mark.parametrize("sources", [("content", "popularity"), ("linear_next",)])
+    def test_a_baseline_that_is_left_out_is_measured_all_the_same(self, space, change, sources):
+        change(TRAIN_SOURCES=sources)
+        make_activity(make_resources(space, 40), chains(200, 40))
+        said = train()
+        rejected, serving = ModelVersion.objects.order_by("pk")
+        assert rejected.status == "rejected"
+        assert {"transitions", "item_knn", "ease", "popular_lately"} <= set(rejected.metrics["measured_only"])
+        listed = ", ".join(name for name in BASELINES if name not in sources)
+        assert f"Compared with, but not part of it: {listed}." in rejected.why
+        assert f"Compared with, but not part of the blend: {listed}" in said
+        assert "does not surely beat" in rejected.why
+        # The best of all serves, whether or not it was named, and has files of its own.
+        assert (serving.status, list(serving.config["sources"])) == ("active", ["transitions"])
+        assert [source.name for source in scorer_of(serving).sources] == ["transitions"]
+
+    def test_only_what_was_named_is_blended_and_stored(self, space, change):
+        change(TRAIN_SOURCES=("transitions", "content"))
+        make_activity(make_resources(space), mixed_sequences(300))
+        version = training.train("default")
+        assert version.status == "active"
+        assert set(version.config["sources"]) == {"transitions", "content"}
+        assert {source.name for source in scorer_of(version).sources} == {"transitions", "content"}
+        assert set(version.metrics["differences"]) == set(BASELINES)
 
     def test_too_few_learners_prove_nothing(self, space):
         make_activity(make_resources(space), mixed_sequences(9))
@@ -184,9 +211,12 @@ class TestAgainstTheActiveVersion:
             learner=learners[0], resource=resources[5], verb="viewed", occurred_at=timezone.now(), event_id="new"
         )
 
-    def test_a_worse_configuration_is_not_taken_up_but_the_old_one_learns_what_is_new(self, world, change):
+    def test_a_worse_configuration_is_not_taken_up_but_the_old_one_learns_what_is_new(self, world, change, monkeypatch):
         first = training.train("default")
         change(TRAIN_SOURCES=("linear_next", "popularity"))
+        verdict = training.Evaluation.verdict
+        verdicts = iter([lambda evaluation: (True, []), verdict])
+        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: next(verdicts)(self))
         new = self.one_more(world)
         second = training.train("default")
         assert f"Against the configuration of version {first.pk}, trained on the same part" in second.why
@@ -195,9 +225,11 @@ class TestAgainstTheActiveVersion:
         assert set(second.config["sources"]) == set(first.config["sources"])
         assert second.metrics["ndcg"] == pytest.approx(first.metrics["ndcg"], abs=0.02)
 
-    def test_a_better_configuration_takes_its_place(self, world, change):
+    def test_a_better_configuration_takes_its_place(self, world, change, monkeypatch):
         change(TRAIN_SOURCES=("linear_next", "popularity"))
-        first = training.train("default")
+        with monkeypatch.context() as patched:
+            patched.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
+            first = training.train("default")
         change()
         second = training.train("default")
         assert (first.status, second.status) == ("active", "active")

@@ -356,6 +356,16 @@ class TestDamagedFiles:
         (artifacts.fetch(version) / "version.json").write_text("{")
         assert top(learners[:5]) == before
 
+    @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"\x00" * 4000])
+    @pytest.mark.parametrize("name", ["resource_ids", "transitions.neighbours", "popularity.shares"])
+    def test_so_is_an_array_that_a_power_cut_left_without_content(self, world, name, content):
+        _, learners = world
+        version = training.train("default")
+        before = top(learners[:5])
+        scorer_module.forget()
+        (artifacts.fetch(version) / f"{name}.npy").write_bytes(content)
+        assert top(learners[:5]) == before
+
     @pytest.mark.parametrize("damage", ["missing", "changed", "cut"])
     def test_the_version_before_serves_while_an_archive_cannot_be_read(self, world, damage):
         _, learners = world

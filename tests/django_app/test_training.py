@@ -1,17 +1,22 @@
 """Training, the champion gate, serving, going back: from the tables and through the services."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pytest
 from django.core.cache import cache
+from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from llmrec_django.engine.cf.content import ContentConfig
+from llmrec_django.engine.cf.popularity import PopularityConfig
 from llmrec_django.engine.evaluation.metrics import ndcg, relevance_hits
 from llmrec_django.engine.evaluation.splits import leave_one_out
 from llmrec_django.engine.ranking.topk import rank_top_k
+from llmrec_django.engine.relevance import run_log
 from llmrec_django.engine.rows import RowFile
 from llmrec_django.exceptions import ArtifactError, LLMRecError
 from llmrec_django.models import (
@@ -30,6 +35,7 @@ from llmrec_django.services.scoring import scorer_of
 from llmrec_django.services.training import rival
 from llmrec_django.services.training import run as run_module
 from llmrec_django.services.training.dataset import load_dataset, text_matrix
+from llmrec_django.services.training.lock import log_folder
 from llmrec_django.services.training.relevance import train_relevance
 from llmrec_django.services.training.sources import Asked, Longest
 from tests.testapp.models import Member
@@ -179,6 +185,37 @@ class TestTrain:
         assert list(serving.config["sources"]) == ["transitions"]
         assert "transitions is the best" in serving.why
 
+    def test_numbers_of_texts_and_of_lately_are_chosen_too_and_serve(self, world, settings, monkeypatch):
+        settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("transitions", "content", "popular_lately")}
+        tried = {}
+        choose = training.fitting.choose
+
+        def counted(fit, start, *args, **options):
+            choice = choose(fit, start, *args, **options)
+            tried[type(start).__name__] = choice
+            # What it has found is as good as anything else for seeing that it is used.
+            if isinstance(start, ContentConfig):
+                return replace(choice, config=replace(start, dimensions=12, decay=0.5, max_history=5))
+            return replace(choice, config=replace(start, half_life_days=3.0)) if start == lately else choice
+
+        lately = PopularityConfig(half_life_days=14.0)
+        monkeypatch.setattr(training.fitting, "choose", counted)
+        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
+        version = training.train("default", tune_s=0.05)
+        assert len(tried["ContentConfig"].trials) > 1
+        assert len(tried["PopularityConfig"].trials) > 1
+        assert version.status == "active"
+        assert version.config["sources"]["content"] == {
+            "dimensions": 12,
+            "whitening": 0.5,
+            "decay": 0.5,
+            "max_history": 5,
+        }
+        assert version.config["sources"]["popular_lately"] == {"half_life_days": 3.0}
+        served = {source.name: source for source in scorer_of(version).sources}
+        assert served["content"].vectors.shape == (N, 12)
+        assert (served["content"].decay, served["content"].max_history) == (0.5, 5)
+
     def test_a_rejected_run_leaves_what_serves(self, world, monkeypatch):
         first = training.train("default")
         monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (False, [Reason("no_baseline")]))
@@ -264,6 +301,60 @@ class TestTrain:
         assert ModelVersion.objects.latest("pk").status == "failed"
         assert versions.active_version("default") == first
 
+    @pytest.mark.parametrize("error", [BrokenPipeError, KeyboardInterrupt])
+    def test_an_error_after_the_switch_leaves_the_new_version_as_it_is(self, world, error):
+        first = training.train("default")
+
+        def say(text):
+            if "serves now" in text:
+                raise error
+
+        with pytest.raises(error):
+            training.train("default", say=say)
+        version = versions.active_version("default")
+        assert version != first
+        artifacts.verify(version)
+        assert ResourceNeighbours.objects.filter(version=version).exists()
+
+    def test_an_error_in_the_switch_leaves_no_version_without_files(self, world, monkeypatch):
+        first = training.train("default")
+
+        def break_off(tenant):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(versions, "_retire_spaces", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            training.train("default")
+        version = ModelVersion.objects.latest("pk")
+        assert (version.status, version.artifact) == ("failed", "")
+        assert not (artifacts.root() / "versions" / f"{version.run_id}.zip").exists()
+        assert versions.active_version("default") == first
+
+    def test_a_storage_that_cannot_delete_does_not_stop_the_switch(self, world, monkeypatch, settings):
+        settings.LLMREC = {**settings.LLMREC, "KEEP_VERSIONS": 0}
+        training.train("default")
+
+        class ClientError(Exception):
+            pass
+
+        def refuse(self, name):
+            raise ClientError
+
+        monkeypatch.setattr(FileSystemStorage, "delete", refuse)
+        second = training.train("default")
+        assert (second.status, versions.active_version("default")) == ("active", second)
+
+    def test_an_error_while_a_baseline_is_made_to_serve_leaves_no_run_unfinished(self, world, monkeypatch):
+        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (False, [Reason("no_baseline")]))
+
+        def break_off(*args):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(run_module, "store", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            training.train("default")
+        assert [version.status for version in ModelVersion.objects.order_by("pk")] == ["rejected", "failed"]
+
 
 class TestServing:
     def test_lists_come_from_the_version_and_are_the_same_one_by_one_and_in_a_batch(self, world):
@@ -336,6 +427,14 @@ class TestServing:
         assert recommend(None, k=3, tenant="default").fallback == "popular"
 
 
+class NoLogger:
+    def log(self, step, values):
+        pass
+
+    def close(self):
+        pass
+
+
 class TestRelevance:
     @pytest.fixture
     def small(self, settings):
@@ -349,15 +448,30 @@ class TestRelevance:
     def test_is_one_more_source_that_serves_by_its_export(self, world, space, small):
         _, learners = world
         version = training.train("default")
-        assert {row["source"] for row in version.metrics["table"]} == {
-            "blend",
-            "relevance",
-            "transitions",
-            "popularity",
-        }
+        measured = {row["source"] for row in version.metrics["table"]} - set(version.metrics["measured_only"])
+        assert measured == {"blend", "relevance", "transitions", "popularity"}
         if version.status == "active":
             assert (artifacts.fetch(version) / "relevance" / "learner.onnx").exists()
             assert {item.source for item in recommend(learners[0], k=3)} == {"trained"}
+
+    @pytest.mark.model
+    def test_each_run_has_a_log_of_its_own_which_goes_with_its_files(self, world, small, settings, monkeypatch, capsys):
+        settings.LLMREC = {**settings.LLMREC, "KEEP_VERSIONS": 0, "WANDB_PROJECT": "mine"}
+        projects = []
+        monkeypatch.setattr(run_log, "WandbLogger", lambda project, config: projects.append(project) or NoLogger())
+        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
+        folders = []
+        for _ in range(2):
+            call_command("llmrec_train")
+            version = versions.active_version("default")
+            folder = log_folder(version)
+            assert f"its log is in {folder / 'choose'}." in capsys.readouterr().out
+            for part in ("choose", "refit"):
+                lines = (folder / part / "log.jsonl").read_text().splitlines()
+                assert [json.loads(line)["epoch"] for line in lines] == [1, 2][: len(lines)]
+            folders.append(folder)
+        assert [folder.exists() for folder in folders] == [False, True]
+        assert projects == ["mine"] * 4
 
     @pytest.mark.model
     def test_the_export_scores_by_goals_and_new_resources_by_text(self, world, space, small, tmp_path):
@@ -487,6 +601,26 @@ class TestGoingBack:
         with pytest.raises(LLMRecError, match="Cannot go back"):
             versions.roll_back("default")
 
+    def test_a_version_whose_archive_is_damaged_is_passed_over(self, world, capsys):
+        first, damaged, gone, _ = (training.train("default") for _ in range(4))
+        (artifacts.root() / damaged.artifact).write_bytes(b"?")
+        (artifacts.root() / gone.artifact).unlink()
+        call_command("llmrec_train", "--rollback")
+        assert versions.active_version("default") == first
+        said = capsys.readouterr().out
+        for version in (damaged, gone):
+            assert f"Cannot read the files of model version {version.pk}." in said
+        assert f"version {first.pk} (active) serves now" in said
+
+    def test_where_no_archive_before_is_whole_lists_are_made_without_training(self, world):
+        first, second = training.train("default"), training.train("default")
+        (artifacts.root() / first.artifact).unlink()
+        said = []
+        assert versions.roll_back("default", say=said.append) is None
+        assert f"model version {first.pk}" in said[0]
+        second.refresh_from_db()
+        assert (versions.active_version("default"), second.status) == (None, "retired")
+
     def test_files_of_old_versions_go_and_their_numbers_stay(self, world, settings):
         settings.LLMREC = {**settings.LLMREC, "KEEP_VERSIONS": 1}
         first, _, third = (training.train("default") for _ in range(3))
@@ -495,6 +629,28 @@ class TestGoingBack:
         assert not ResourceNeighbours.objects.filter(version=first).exists()
         with pytest.raises(LLMRecError, match="no files"):
             versions.activate(first)
+
+    def test_a_version_that_never_served_takes_no_place_of_one_that_did(self, world, settings):
+        settings.LLMREC = {**settings.LLMREC, "KEEP_VERSIONS": 1}
+        first = training.train("default")
+        left = [
+            ModelVersion.objects.create(status="candidate", artifact=f"versions/{name}.zip", digest="d")
+            for name in ("a", "b")
+        ]
+        second = training.train("default")
+        for version in left:
+            version.refresh_from_db()
+            assert (version.status, version.artifact) == ("failed", "")
+        ModelVersion.objects.create(status="candidate", artifact="versions/c.zip", digest="d")
+        versions.activate(second)
+        assert versions.roll_back("default") == first
+
+    def test_a_version_whose_files_were_deleted_meanwhile_does_not_serve(self, world):
+        first, second = training.train("default"), training.train("default")
+        ModelVersion.objects.filter(pk=first.pk).update(artifact="", digest="")
+        with pytest.raises(LLMRecError, match="It has no files any more"):
+            versions.activate(first)
+        assert versions.active_version("default") == second
 
 
 class TestCommands:
@@ -514,6 +670,24 @@ class TestCommands:
         call_command("llmrec_train", verbosity=0)
         call_command("llmrec_train", "--rollback")
         assert "No trained version serves now" in capsys.readouterr().out
+
+    def test_any_version_with_files_can_be_let_serve_also_after_the_last_step_back(self, world, capsys):
+        first, second = training.train("default"), training.train("default")
+        while versions.active_version("default"):
+            versions.roll_back("default")
+        call_command("llmrec_train", "--activate", str(second.pk))
+        assert f"version {second.pk} (active) serves now" in capsys.readouterr().out
+        assert versions.active_version("default") == second
+        second.refresh_from_db()
+        assert second.why == "Activated by llmrec_train --activate."
+        assert versions.roll_back("default") == first
+        other = ModelVersion.objects.create(tenant="b")
+        for number, found in ((other.pk, "has no version"), (0, "has no version")):
+            with pytest.raises(CommandError, match=found):
+                call_command("llmrec_train", "--activate", str(number))
+        gone = ModelVersion.objects.create(status="rejected")
+        with pytest.raises(CommandError, match="It has no files any more"):
+            call_command("llmrec_train", "--activate", str(gone.pk))
 
     def test_an_unknown_source_is_named(self, world):
         with pytest.raises(CommandError, match="Cannot train 'magic'"):

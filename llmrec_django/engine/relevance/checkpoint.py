@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from llmrec_django.exceptions import ArtifactError
-
 if TYPE_CHECKING:
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 
@@ -32,18 +33,16 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """Read a checkpoint, None when there is none. Nothing in the file is executed.
 
-    Raises:
-        ArtifactError: the file is damaged or of another version.
+    One that is damaged or of another release is deleted, with a warning: it only saves time, and would stop each run.
     """
     if not path.exists():
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as exc:  # torch raises whatever its readers raise
-        raise ArtifactError(f"Cannot read checkpoint {str(path)!r}. {exc} Delete it to train anew.") from exc
-    if state.get("format") != FORMAT:
-        raise ArtifactError(
-            f"Cannot use checkpoint {str(path)!r}. Its format is {state.get('format')!r}, expected {FORMAT}. "
-            "Delete it to train anew."
-        )
+        if state["format"] != FORMAT:
+            raise ValueError(f"its format is {state['format']!r}, expected {FORMAT}")
+    except Exception as exc:  # noqa: BLE001 - torch raises whatever its readers raise
+        logger.warning("training begins anew, a checkpoint cannot be read checkpoint=%s cause=%s", path, exc)
+        path.unlink(missing_ok=True)
+        return None
     return dict(state)

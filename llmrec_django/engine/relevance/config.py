@@ -49,7 +49,9 @@ class RelevanceConfig:
     reg_resource: float = 1e-6
     """λ of ‖E(i)‖², summed over the catalogue, beside a loss averaged over interactions."""
     learner_embeddings: bool = False
-    """Train an E(u) for every learner of the training data. They cost memory for each learner."""
+    """Train an E(u) for every learner of the training data, held down by λ and `learner_dropout`. It takes up what is
+    peculiar to one learner while S(u) and R(i) are learned, and is then thrown away: lists are made by S(u) alone,
+    early stopping judges that, and no version's files hold E(u). Costs memory for each learner."""
     dropout: float = 0.2
     """Share of activations silenced in training."""
     delta_dropout: float = 0.1

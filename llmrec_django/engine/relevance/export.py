@@ -53,6 +53,8 @@ def export_model(
 ) -> str:
     """Write ONNX, safetensors and manifest to `folder`, all or nothing.
 
+    E(u) is left out: lists are made without it, and nobody who asks to be forgotten is then in the files.
+
     Args:
         model: Trained; float32 on the processor.
         whitening: The map that its features were made with.
@@ -69,6 +71,7 @@ def export_model(
     """
     save_file = require("safetensors.numpy", extra="worker").save_file
     model = model.eval()
+    served = {name: p for name, p in model.named_parameters() if not name.startswith("learner.")}
     with written_at_once(folder) as scratch:
         _export_graph(model, scratch / GRAPH)
         with torch.no_grad():
@@ -77,7 +80,7 @@ def export_model(
                 **_lenders(model),
                 "whitening.mean": whitening.mean,
                 "whitening.matrix": whitening.matrix,
-                **{f"weights.{name}": p.numpy() for name, p in model.named_parameters()},
+                **{f"weights.{name}": p.numpy() for name, p in served.items()},
                 **{f"arrays.{name}": np.asarray(array) for name, array in (arrays or {}).items()},
             }
         save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, str(scratch / TENSORS))

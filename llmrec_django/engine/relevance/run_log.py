@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 class RunLogger(Protocol):
@@ -23,7 +26,7 @@ class RunLogger(Protocol):
 
 
 class JsonLinesLogger:
-    """One JSON object a line: {"time", "step", …}. Appends, so that a resumed run continues its file."""
+    """One JSON object a line: {"time", "step", …}. Appends: what is there stays."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,12 +89,14 @@ class RunLog:
 def open_run_log(folder: Path, *, config: Mapping[str, Any] | None = None, wandb_project: str = "") -> RunLog:
     """Log to `folder`/log.jsonl; to TensorBoard too when it is installed; to W&B when a project is named.
 
-    Raises:
-        ModuleNotFoundError: a W&B project is named and wandb is not installed.
+    That W&B is not installed or cannot be reached is a warning: training goes on without it.
     """
     loggers: list[RunLogger] = [JsonLinesLogger(folder / "log.jsonl")]
     if importlib.util.find_spec("tensorboard") is not None:
         loggers.append(TensorBoardLogger(folder))
     if wandb_project:
-        loggers.append(WandbLogger(wandb_project, config or {}))
+        try:
+            loggers.append(WandbLogger(wandb_project, config or {}))
+        except Exception as exc:  # noqa: BLE001 - not installed, no account, no network
+            logger.warning("training is not logged to W&B project=%s cause=%s", wandb_project, exc)
     return RunLog(loggers)

@@ -78,6 +78,7 @@ def target_ranks(
     *,
     profiles: Float32Matrix | None = None,
     among: NDArray[np.bool_] | None = None,
+    with_learner_embedding: bool = True,
 ) -> NDArray[np.int64]:
     """Rank of one target for each learner in the catalogue, without what the learner had before.
 
@@ -88,12 +89,13 @@ def target_ranks(
         targets: One resource for each; [B].
         profiles: Whitened profile texts of all learners, [U, F].
         among: Resources that the target competes with; bool [N]; None: all.
+        with_learner_embedding: See `learner_vectors`.
 
     Returns:
         int64 [B], 1 is best. Of resources with equal scores the target counts as the last, so that a model that
         tells nothing apart earns nothing.
     """
-    states = learner_vectors(model, log, learners, profiles=profiles)
+    states = learner_vectors(model, log, learners, profiles=profiles, with_learner_embedding=with_learner_embedding)
     resources = model.resource_vectors().float().cpu().numpy()
     ranks = np.zeros(len(learners), dtype=np.int64)
     for begin in range(0, len(learners), BATCH):

@@ -74,6 +74,7 @@ def fit(
     n_verbs: int = 1,
     profiles: Float32Matrix | None = None,
     failure_verbs: Collection[int] = (),
+    learner_weight_limit: float = math.inf,
     validation: Validation | None = None,
     epochs: int | None = None,
     device: str = "cpu",
@@ -96,6 +97,7 @@ def fit(
         n_verbs: Verb codes run from 0 to n_verbs - 1.
         profiles: Whitened profile texts of all learners, [U, F]; zeros for none.
         failure_verbs: Codes of failed attempts, see `outcome_weights`.
+        learner_weight_limit: One learner's interactions weigh at most so much together.
         validation: Held-out targets.
         epochs: Number of passes.
         device: Where torch computes: "cpu", "cuda", "cuda:1", "mps".
@@ -108,7 +110,6 @@ def fit(
 
     Raises:
         ValueError: neither `validation` nor `epochs` is given, or nothing is left to predict.
-        ArtifactError: the checkpoint is damaged.
 
     Note:
         Seeds torch's global generator: runs of equal input on one CPU give equal weights. O(interactions) time for
@@ -145,8 +146,9 @@ def fit(
     ).to(device)
     group = Group.from_environment(device)
     torch.manual_seed(config.seed + group.rank)  # equal weights, other dropout in each process
-    trainer = _Trainer(config, model, data, profiles, group)
-    fingerprint = _fingerprint(config, log, features, epochs)
+    shares = learner_shares(log, weights, learner_weight_limit)
+    trainer = _Trainer(config, model, data, profiles, group, shares)
+    fingerprint = _fingerprint(config, log, features, shares, epochs)
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] = {}
     best_epoch, best_ndcg, first_epoch = 0, -math.inf, 0
@@ -158,6 +160,8 @@ def fit(
         best_epoch, best_ndcg = saved["best_epoch"], saved["best_ndcg"]
         first_epoch = len(history)
         logger.info("resuming training at epoch=%d from checkpoint=%s", first_epoch + 1, checkpoint)
+        for entry in history:  # the log of this run is complete too
+            run_log.log(round(trainer.step * entry["epoch"] / len(history)), entry)
 
     for epoch in range(first_epoch, epochs or config.max_epochs):
         if epochs is None and epoch - best_epoch >= config.patience and epoch > 0:
@@ -168,9 +172,15 @@ def fit(
         if validation is not None:
             with trainer.averaged_weights():
                 ranks = target_ranks(
-                    model, log, validation.learners, validation.targets, profiles=profiles, among=trainer.known
+                    model,
+                    log,
+                    validation.learners,
+                    validation.targets,
+                    profiles=profiles,
+                    among=trainer.known,
+                    with_learner_embedding=False,  # lists are made without
                 )
-            entry["ndcg"] = mean_ndcg(ranks)
+            entry["ndcg"] = group.agree(mean_ndcg(ranks))
             if entry["ndcg"] > best_ndcg:
                 best_epoch, best_ndcg = epoch + 1, entry["ndcg"]
                 best = trainer.averaged()
@@ -213,12 +223,14 @@ class _Trainer:
         data: TrainingData,
         profiles: Float32Matrix | None,
         group: Group,
+        shares: NDArray[np.float32],
     ) -> None:
         self.group = group
         self.config, self.model, self.data = config, model, data
         log = data.log
         self.device = next(model.parameters()).device
         self.profiles = profiles
+        self.shares = torch.as_tensor(shares, device=self.device) if (shares < 1).any() else None
         self.step = 0
         self.steps_per_epoch = 1
         matrices: list[Tensor] = []
@@ -282,6 +294,13 @@ class _Trainer:
             return torch.as_tensor(array, device=self.device)
 
         read, targets, weights = tensor(batch.resources), tensor(batch.targets), tensor(batch.weights)
+        counted: Tensor | float = 1.0
+        if self.shares is not None:
+            rows = tensor(batch.places) // (read.shape[1] + 1)
+            whole = weights.abs().sum().clamp_min(1e-12)
+            weights = weights * self.shares[tensor(batch.learners)[rows]]
+            # The loss is a mean over the batch: without this a batch of nothing but a flood would count in full.
+            counted = weights.abs().sum() / whole
         n_resources = len(model.features)
         own = torch.rand(n_resources, device=self.device) >= config.delta_dropout
         if self.full:
@@ -316,7 +335,8 @@ class _Trainer:
             if batch.seen is not None:
                 which, hidden = tensor(batch.seen[0]), self.place[tensor(batch.seen[1])]
                 seen = (which[hidden >= 0], hidden[hidden >= 0])
-            return full_softmax_loss(states, vectors[self.candidates], self.place[targets], weights, seen), penalty
+            loss = full_softmax_loss(states, vectors[self.candidates], self.place[targets], weights, seen)
+            return loss * counted, penalty
         loss = sampled_softmax_loss(
             states,
             vectors[target_at],
@@ -326,7 +346,7 @@ class _Trainer:
             config.sampled_negatives * self.draw_probability[drawn],
             weights,
         )
-        return loss, penalty
+        return loss * counted, penalty
 
     def _warmth(self) -> float:
         steps = self.config.warmup_frac * self.steps_per_epoch
@@ -377,9 +397,21 @@ class _Trainer:
             torch.cuda.set_rng_state_all(state["cuda_rng"])
 
 
-def _fingerprint(config: RelevanceConfig, log: InteractionLog, features: Float32Matrix, epochs: int | None) -> str:
+def learner_shares(log: InteractionLog, weights: NDArray[np.float32], limit: float) -> NDArray[np.float32]:
+    """Return what the weights of each learner are multiplied by, so that none adds up to more than `limit`; [U]."""
+    totals = np.bincount(log.learners, weights=np.abs(weights), minlength=log.n_learners)
+    return np.minimum(1.0, limit / np.maximum(totals, 1e-12)).astype(np.float32)
+
+
+def _fingerprint(
+    config: RelevanceConfig,
+    log: InteractionLog,
+    features: Float32Matrix,
+    shares: NDArray[np.float32],
+    epochs: int | None,
+) -> str:
     digest = hashlib.sha256(repr((sorted(config.to_dict().items()), epochs)).encode())
-    for array in (log.learners, log.resources, log.verbs, log.weights, features):
+    for array in (log.learners, log.resources, log.verbs, log.weights, features, shares):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

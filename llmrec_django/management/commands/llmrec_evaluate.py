@@ -45,6 +45,10 @@ class Command(BaseCommand):
         parser.add_argument("--active", action="store_true", help="Measure the version that serves; fit nothing.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if training.is_helper():
+            if not options["active"]:
+                training.help_to_train()
+            return
         if not tables_exist():
             raise CommandError("Cannot evaluate: this app's tables need PostgreSQL with pgvector. See llmrec_doctor.")
         if not 0 < options["share"] < 1:

@@ -27,6 +27,7 @@ def examine_versions() -> Iterator[Finding]:
     for tenant in Resource.objects.order_by("tenant").values_list("tenant", flat=True).distinct():
         active = versions.active_version(tenant)
         yield _absent(tenant) if active is None else _serving(tenant, active)
+        yield from _kept(tenant)
     for version in broken_off():
         yield warn(
             f"training of version {version.pk}",
@@ -59,6 +60,20 @@ def _serving(tenant: str, active: ModelVersion) -> Finding:
     if days > MAX_AGE_DAYS:
         return warn(name, found, "Run manage.py llmrec_train, every night by Celery beat or cron.")
     return ok(name, found)
+
+
+def _kept(tenant: str) -> Iterator[Finding]:
+    """Look at the archives of versions that are kept for going back."""
+    kept = ModelVersion.objects.filter(tenant=tenant, status=ModelVersion.Status.RETIRED).exclude(artifact="")
+    for version in kept.order_by("pk"):
+        try:
+            artifacts.verify(version)
+        except ArtifactError as exc:
+            yield warn(
+                f"version {version.pk}, kept for going back",
+                str(exc),
+                "Restore its archive from a backup. Without it, going back passes it over.",
+            )
 
 
 def _meanwhile(tenant: str, active: ModelVersion) -> str:

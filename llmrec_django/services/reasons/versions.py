@@ -28,6 +28,7 @@ SENTENCES: Mapping[str, Any] = {
         "NDCG@%(k)d %(ndcg).4f on %(learners)d held-out interactions does not surely beat %(baseline)s: the difference "
         "is %(gain).4f (95 %% interval %(low).4f to %(high).4f)."
     ),
+    "measured_only": _("Compared with, but not part of it: %(sources)s."),
     "baseline_serves": _(
         "Version %(version)d was rejected; of the baselines %(baseline)s is the best on the same interactions."
     ),
@@ -56,6 +57,7 @@ SENTENCES: Mapping[str, Any] = {
     "broken_off": _("The run was broken off."),
     "failed": _("The run failed: %(error)s"),
     "activated_by_hand": _("Activated in the admin."),
+    "activated_by_command": _("Activated by llmrec_train --activate."),
 }
 """What each code says. Errors in them are in English, as everywhere."""
 
@@ -116,6 +118,8 @@ def sentences(version: ModelVersion) -> list[str]:
         values = {name: value for name, value in entry.items() if name != "code"}
         if "baseline" in values:
             values["baseline"] = source_label(values["baseline"])
+        if "sources" in values:
+            values["sources"] = ", ".join(map(source_label, str(values["sources"]).split(", ")))
         try:
             found.append(str(Reason(entry["code"], values)))
         except (KeyError, TypeError, ValueError):  # written by another release

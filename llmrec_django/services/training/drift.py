@@ -37,9 +37,11 @@ def check_active(tenant: str, *, seed: int = 0) -> EvaluationRecord:
     """Measure the version that serves a tenant on what came after its training, keep the result, warn if it has fallen.
 
     Of each learner who met a resource for the first time since, the last such resource is held out, and the version
-    ranks the catalogue as it serves: from all that the learner did before. Nothing is fitted. It has fallen when the
-    whole 95 % interval of the difference lies more than LLMREC["DRIFT_MARGIN"] below what learners with histories as
-    long reached when the version was trained. Measuring twice what is the same gives the first record again.
+    ranks the whole catalogue by the scores that lists are made from, and from all that the learner did before. As in
+    training, that is before a placement's rules, diversity and the places kept for new resources. Nothing is fitted.
+    It has fallen when the whole 95 % interval of the difference lies more than LLMREC["DRIFT_MARGIN"] below what
+    learners with histories as long reached when the version was trained. Measuring twice what is the same gives the
+    first record again.
 
     Args:
         tenant: Whose version.

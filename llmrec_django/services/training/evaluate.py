@@ -35,6 +35,9 @@ MAX_LEARNERS = 10_000
 """Learners that the table is made from, drawn at random: enough for intervals of ± .004."""
 BLEND = "blend"
 POPULARITY = "popularity"
+BASELINES = ("popularity", "popular_lately", "item_knn", "transitions", "ease", "content")
+"""Sources that every version is measured against, whether or not they are part of it: a comparison that could leave
+some out would be no hurdle."""
 NO_BASELINE = ("relevance", "linear_next", "borrowed")
 """Sources that are not simple: the blend need not beat its own best part."""
 MIN_LEARNERS = 10
@@ -53,6 +56,8 @@ class Evaluation:
     """Whom the report is about; int32 [B]."""
     ndcg: Mapping[str, NDArray[np.float64]]
     """NDCG of each of them, for each source and the blend."""
+    measured_only: tuple[str, ...] = ()
+    """Baselines that are compared with, but are not part of the blend."""
 
     @property
     def n_learners(self) -> int:
@@ -103,12 +108,16 @@ class Evaluation:
             "baseline": name,
             **as_gain(gain),
         }
-        return not lost, [Reason("loses_to_baseline" if lost else "beats_baselines", values)]
+        reasons = [Reason("loses_to_baseline" if lost else "beats_baselines", values)]
+        if self.measured_only:
+            reasons.append(Reason("measured_only", {"sources": ", ".join(self.measured_only)}))
+        return not lost, reasons
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON can hold them; see `numbers`."""
         return {
             **numbers(self.report),
+            "measured_only": list(self.measured_only),
             "differences": {
                 name: {"mean": _number(d.mean), "low": _number(d.low), "high": _number(d.high)}
                 for name, d in self.differences.items()
@@ -125,6 +134,7 @@ def evaluate(
     sources: Sequence[Source],
     split: Split,
     *,
+    others: Sequence[Source] = (),
     profiles: Float32Matrix | None = None,
     texts: Float32Matrix | None = None,
     ks: Sequence[int] = (K,),
@@ -135,7 +145,8 @@ def evaluate(
     The blend that is measured is fitted without the learners it is measured on (in folds).
 
     Args:
-        sources: Fitted on `split.train`.
+        sources: Fitted on `split.train`; what is blended.
+        others: Fitted on it too; measured beside them, and no part of the blend.
         split: What is asked.
         profiles: Text vectors of the log's learners; float32 [U, V].
         texts: Unit text vectors of the catalogue, for the diversity of lists; float32 [N, V], zeros for none.
@@ -146,7 +157,8 @@ def evaluate(
     def scorer(source: Source) -> Callable[[InteractionLog, NDArray[np.int32]], Float32Matrix]:
         return lambda log, learners: source.score(Asked.of(log, learners, profiles))
 
-    names = [source.name for source in sources]
+    every = [*sources, *others]
+    names = [source.name for source in every]
     examples = collect_examples({source.name: scorer(source) for source in sources}, split, seed=seed)
     folds = fit_mix_folds(examples)
     known = chosen_by_somebody(split.train)
@@ -158,7 +170,7 @@ def evaluate(
         rows = slice(begin, begin + step)
         learners, seen = sample.learners[rows], histories[rows]
         asked = Asked.of(split.train, learners, profiles)
-        raw = {source.name: source.score(asked) for source in sources}
+        raw = {source.name: source.score(asked) for source in every}
         lengths = split.train.lengths[learners]
         blended = np.zeros_like(raw[names[0]], dtype=np.float32)
         fold = fold_of(learners, len(folds))
@@ -170,7 +182,8 @@ def evaluate(
             ranked[name][rows], _ = rank_top_k(scores, max(ks), seen)
     found = report(sample, ranked, ks=ks, reference=BLEND, vectors=texts)
     per_learner = {name: ndcg(*relevance_hits(lists, sample.relevant), K) for name, lists in ranked.items()}
-    return Evaluation(fit_mix(examples), found, sample.learners, per_learner)
+    only = tuple(source.name for source in others)
+    return Evaluation(fit_mix(examples), found, sample.learners, per_learner, only)
 
 
 def chosen_by_somebody(log: InteractionLog) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmrec_django.conf import conf
@@ -40,13 +41,19 @@ class Run:
     progress: bool
     tune_s: float
     checkpoints: Path
+    logs: Path | None = None
+    """Where the relevance model's numbers go while it trains; None: nowhere."""
     configs: dict[str, Any] = field(default_factory=dict)
     relevance: dict[str, Any] = field(default_factory=lambda: dict(conf.RELEVANCE))
     epochs: int = 0
 
     def describe(self) -> dict[str, Any]:
         """Return the configuration as JSON can hold it."""
-        found = {name: asdict(config) if config is not None else {} for name, config in self.configs.items()}
+        found = {
+            name: asdict(config) if config is not None else {}
+            for name, config in self.configs.items()
+            if name in self.names
+        }
         for values in found.values():
             for key, value in values.items():
                 if value == float("inf"):
@@ -56,17 +63,19 @@ class Run:
         return {"sources": found, "verbs": list(self.dataset.verbs)}
 
 
-def choose_numbers(run: Run, split: Split) -> None:
-    """Choose each source's numbers on what is held out."""
+def choose_numbers(run: Run, split: Split, others: Sequence[str] = ()) -> None:
+    """Choose the numbers of each source, and of `others`, on what is held out."""
     material = Material(split.train.cap_learner_weight(conf.LEARNER_WEIGHT_LIMIT), None)
     inner = Split(split.scheme, material.chosen, split.learners, split.relevant)
-    for name in run.names:
+    for name in (*run.names, *others):
         recipe = RECIPES.get(name)
         if recipe is None or recipe.module is None or not recipe.suits(split.train):
             continue
+        if recipe.of_texts and (run.texts is None or not run.texts.any()):
+            continue
         try:
             choice = choose(
-                recipe.module.fit,
+                partial(_fit_texts, recipe.module, run.texts) if recipe.of_texts else recipe.module.fit,
                 recipe.start,
                 recipe.module.SEARCH_SPACE,
                 inner,
@@ -82,6 +91,11 @@ def choose_numbers(run: Run, split: Split) -> None:
         run.say(f"{name}: {len(choice.trials)} configurations tried, NDCG@10 {choice.score:.4f}.")
 
 
+def _fit_texts(module: Any, texts: Float32Matrix | None, log: Any, config: Any) -> Any:
+    """Fit what learns from texts alone where `choose` hands over a log."""
+    return module.fit(texts, config)
+
+
 def fit_sources(
     run: Run, log: Any, folder: Path, split: Split | None = None, part: str = "", kept: Sequence[Source] = ()
 ) -> list[Source]:
@@ -93,9 +107,10 @@ def fit_sources(
     fitted = list(kept)
     for name in run.names:
         if name == RELEVANCE:
-            run.say("relevance: training.")
-            run.checkpoints.mkdir(parents=True, exist_ok=True)
             part = part or ("choose" if split is not None else "refit")
+            logs = None if run.logs is None else run.logs / part
+            run.say("relevance: training." if logs is None else f"relevance: training; its log is in {logs}.")
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
             source, epochs = train_relevance(
                 folder / RELEVANCE,
                 log,
@@ -107,7 +122,7 @@ def fit_sources(
                 split=split,
                 epochs=None if split is not None else max(1, run.epochs),
                 checkpoint=run.checkpoints / f"{part}.pt",
-                run_folder=run.checkpoints / "logs" / part,
+                run_folder=logs,
                 progress=run.progress,
             )
             run.epochs = epochs
@@ -122,7 +137,7 @@ def fit_sources(
             config = run.configs.setdefault(name, recipe.start)
             found = recipe.fit(name, material, config) if recipe.suits(material.log) else None
         if found is None:
-            run.say(f"{name}: left out, there is nothing for it or the catalogue is too large.")
+            run.say(f"{name}: left out, there is nothing for it or the site is too large or too small for it.")
         else:
             fitted.append(found)
     return fitted

@@ -85,7 +85,7 @@ def train_relevance(
 
     Args:
         folder: Where the export goes.
-        log: What to learn from.
+        log: What to learn from, weights as they are: what a learner's come to in the loss is capped there.
         texts: Text vectors of the catalogue; float32 [N, V]; None: there are none.
         verbs: Verb of each code.
         options: Of `RelevanceConfig`; None: LLMREC["RELEVANCE"].
@@ -94,14 +94,13 @@ def train_relevance(
         split: Train until its held-out interactions are predicted no better.
         epochs: Train for so many passes instead.
         checkpoint: See `engine.relevance.train.fit`.
-        run_folder: For TensorBoard and JSON lines.
+        run_folder: For TensorBoard and JSON lines; None: nothing is logged, to W&B neither.
         progress: Show a bar.
 
     Returns:
         The source, and after how many passes it was best.
     """
-    import torch
-
+    from llmrec_django.engine.relevance.distributed import own_device, share_job
     from llmrec_django.engine.relevance.export import export_model
     from llmrec_django.engine.relevance.run_log import open_run_log
     from llmrec_django.engine.relevance.serve import open_scorer
@@ -116,22 +115,24 @@ def train_relevance(
     if split is not None:
         targets = np.array([relevant[0] for relevant in split.relevant], dtype=np.int64)
         validation = Validation(split.learners.astype(np.int64), targets)
-    run_log = open_run_log(run_folder, config=config.to_dict()) if run_folder is not None else None
+    job: dict[str, Any] = {
+        "config": config,
+        "log": log,
+        "features": whitening(texts),
+        "n_verbs": len(verbs),
+        "profiles": None if profiles is None else whitening(profiles),
+        "failure_verbs": [code for code, name in enumerate(verbs) if name == "failed"],
+        "learner_weight_limit": float(conf.LEARNER_WEIGHT_LIMIT),
+        "validation": validation,
+        "epochs": epochs,
+        "checkpoint": checkpoint,
+    }
+    run_log = None
+    if run_folder is not None:
+        run_log = open_run_log(run_folder, config=config.to_dict(), wandb_project=conf.WANDB_PROJECT)
     try:
-        result = fit(
-            config,
-            log,
-            whitening(texts),
-            n_verbs=len(verbs),
-            profiles=None if profiles is None else whitening(profiles),
-            failure_verbs=[code for code, name in enumerate(verbs) if name == "failed"],
-            validation=validation,
-            epochs=epochs,
-            device="cuda" if torch.cuda.is_available() else "cpu",
-            checkpoint=checkpoint,
-            run_log=run_log,
-            progress=progress,
-        )
+        share_job(job)
+        result = fit(**job, device=own_device(), run_log=run_log, progress=progress)
     finally:
         if run_log is not None:
             run_log.close()

@@ -147,7 +147,7 @@ def rank_active(
     *,
     with_sources: bool = False,
 ) -> Mapping[str, NDArray[np.int32]]:
-    """Rank the catalogue of today by the active version as it serves, from what each learner has in `split.train`.
+    """Rank the catalogue of today by the scores that the active version serves by, from what each has in `split.train`.
 
     Args:
         active: What serves.

@@ -22,13 +22,16 @@ from llmrec_django.services.spaces import active_space
 from llmrec_django.services.training.borrowed import BASE
 from llmrec_django.services.training.borrowed import NAME as BORROWED
 from llmrec_django.services.training.dataset import load_dataset, profile_matrix, text_matrix
-from llmrec_django.services.training.evaluate import Evaluation, K, evaluate
+from llmrec_django.services.training.evaluate import BASELINES, Evaluation, K, evaluate
 from llmrec_django.services.training.fitting import Run, choose_numbers, fit_sources
+from llmrec_django.services.training.helpers import led
 from llmrec_django.services.training.lock import (
     SCRATCH,
     clear_broken_off,
     fail,
+    log_folder,
     only_run,
+    prune_logs,
     run_folder,
 )
 from llmrec_django.services.training.mix import Mix
@@ -73,16 +76,19 @@ def train(
         TrainingBusyError: another process trains this tenant.
         LLMRecError: there is nothing to learn from.
     """
-    with only_run(tenant):
+    with led(), only_run(tenant):
         clear_broken_off(tenant)
         version = ModelVersion.objects.create(tenant=tenant, seed=seed)
         try:
             run = prepare(tenant, seed, sources, tune_s, say, progress)
+            run.logs = log_folder(version)
             _describe(version, run)
             _train(version, run)
+            prune_logs(tenant)
         except BaseException as exc:
             error = str(exc) if isinstance(exc, LLMRecError) else f"{type(exc).__name__}: {exc}"[:2000]
             fail(version, Reason("failed", {"error": error}))
+            clear_broken_off(tenant)  # a baseline that was to serve in its place
             raise
     version.refresh_from_db()
     return version
@@ -111,7 +117,11 @@ def evaluate_now(
     Raises:
         LLMRecError: there is nothing to learn from or to ask for, or no clock to split by.
     """
-    run = prepare(tenant, seed, sources, tune_s, say, progress)
+    with led():
+        return _measure(prepare(tenant, seed, sources, tune_s, say, progress), share, ks)
+
+
+def _measure(run: Run, share: float | None, ks: Sequence[int]) -> Evaluation:
     split = held_out(run) if share is None else _later(run, share)
     with tempfile.TemporaryDirectory() as folder:
         return _evaluate(run, split, Path(folder), tuple(sorted({K, *ks})))[0]
@@ -256,7 +266,8 @@ def _evaluate_like(theirs: Run, ours: Run, split: Split, sources: Sequence[Sourc
     with tempfile.TemporaryDirectory() as folder:
         fitted = fit_sources(others, split.train, Path(folder), split, part="rival", kept=kept)
         theirs.epochs = theirs.epochs or others.epochs
-        return evaluate(fitted, split, profiles=theirs.profiles, texts=theirs.texts, seed=theirs.seed)
+        rivals = [source for source in sources if source.name in BASELINES and source.name not in theirs.names]
+        return evaluate(fitted, split, others=rivals, profiles=theirs.profiles, texts=theirs.texts, seed=theirs.seed)
 
 
 def held_out(run: Run) -> Split:
@@ -286,16 +297,21 @@ def _later(run: Run, share: float) -> Split:
 
 
 def _evaluate(run: Run, split: Split, folder: Path, ks: Sequence[int] = (K,)) -> tuple[Evaluation, list[Source]]:
+    """Fit and measure what the run names, and every baseline beside it; return the sources of both."""
+    others = tuple(name for name in BASELINES if name not in run.names)
     if run.tune_s > 0:
-        choose_numbers(run, split)
+        choose_numbers(run, split, others)
     sources = fit_sources(run, split.train, folder, split)
     if not sources:
         raise LLMRecError(
             f"Cannot train tenant {run.dataset.tenant!r}. There is nothing for any of {', '.join(run.names)}. Add "
             "sources to LLMREC['TRAIN_SOURCES']."
         )
-    run.say(f"Measuring {len(sources)} sources on what is held out of {len(split):,} learners.")
-    return evaluate(sources, split, profiles=run.profiles, texts=run.texts, ks=ks, seed=run.seed), sources
+    rivals = fit_sources(replace(run, names=others), split.train, folder, split)
+    every = [*sources, *rivals]
+    run.say(f"Measuring {len(every)} sources on what is held out of {len(split):,} learners.")
+    measured = evaluate(sources, split, others=rivals, profiles=run.profiles, texts=run.texts, ks=ks, seed=run.seed)
+    return measured, every
 
 
 def _serve_baseline(rejected: ModelVersion, run: Run, evaluation: Evaluation, folder: Path) -> None:

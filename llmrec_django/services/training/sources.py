@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from llmrec_django.engine.cf import ease, ials, item_knn, linear_next, popularity, transitions, user_knn
+from llmrec_django.engine.cf import content, ease, ials, item_knn, linear_next, popularity, transitions, user_knn
 from llmrec_django.engine.cf.content import unit_rows
 from llmrec_django.engine.cf.item_to_item import latest_steps
 from llmrec_django.engine.interactions import stack_histories
@@ -359,6 +359,8 @@ class Recipe:
     """The engine's module with SEARCH_SPACE, for sources whose numbers are chosen."""
     suits: Callable[[InteractionLog], bool] = lambda log: True
     """Whether it is worth fitting on a log of this size."""
+    of_texts: bool = False
+    """The module fits on text vectors, not on a log."""
 
 
 def _neighbours(module: Any, *, is_dense: bool = False) -> Callable[[str, Material, Any], Source | None]:
@@ -391,11 +393,11 @@ def _is_small(log: InteractionLog) -> bool:
     return log.n_learners <= user_knn.MAX_LEARNERS
 
 
-def _content(name: str, material: Material, config: Any) -> Source | None:
+def _content(name: str, material: Material, config: content.ContentConfig) -> Source | None:
     if material.texts is None or not material.texts.any():
         return None
-    whitening = Whitening.fit(material.texts, CONTENT_SIZE, CONTENT_WHITENING)
-    return ContentSource(name, whitening(material.texts), whitening)
+    whitening = Whitening.fit(material.texts, config.dimensions, config.whitening)
+    return ContentSource(name, whitening(material.texts), whitening, config.decay, config.max_history)
 
 
 def _popularity(name: str, material: Material, config: popularity.PopularityConfig) -> Source | None:
@@ -409,9 +411,14 @@ RECIPES: Mapping[str, Recipe] = {
     "item_knn": Recipe(item_knn.ItemKnnConfig(), _neighbours(item_knn), item_knn),
     "ials": Recipe(ials.IalsConfig(), _fitted_as(FactorSource, ials), ials, _is_large),
     "user_knn": Recipe(user_knn.UserKnnConfig(), _fitted_as(HistorySource, user_knn), user_knn, _is_small),
-    "content": Recipe(None, _content),
+    "content": Recipe(
+        content.ContentConfig(CONTENT_SIZE, CONTENT_WHITENING, CONTENT_DECAY, CONTENT_HISTORY),
+        _content,
+        content,
+        of_texts=True,
+    ),
     "popularity": Recipe(popularity.PopularityConfig(), _popularity),
-    "popular_lately": Recipe(popularity.PopularityConfig(half_life_days=LATELY_DAYS), _popularity),
+    "popular_lately": Recipe(popularity.PopularityConfig(half_life_days=LATELY_DAYS), _popularity, popularity),
 }
 """Sources that need no training run of their own. Each alone is a baseline as well."""
 

@@ -1,8 +1,10 @@
+import dataclasses
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.engine.relevance.artifact import GRAPH, MANIFEST, TENSORS
@@ -140,3 +142,18 @@ def test_serving_needs_no_torch(trained):
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_learner_is_in_the_files(checkerboard, small, text_vectors, tmp_path):
+    whitening = Whitening.fit(text_vectors, 8)
+    config = dataclasses.replace(small, learner_embeddings=True)
+    model = fit(config, checkerboard, whitening(text_vectors), epochs=1).model
+    export_model(model, whitening, tmp_path / "v1")
+    with safe_open(str(tmp_path / "v1" / TENSORS), framework="numpy") as tensors:
+        names = list(tensors.keys())
+    assert "weights.adaptor.weight" in names
+    assert not [name for name in names if "learner." in name]
+    log, rows = walk(7), np.arange(3)
+    found = open_scorer(tmp_path / "v1").learner_vectors(log, rows, model.resource_vectors().detach().numpy())
+    expected = learner_vectors(model, log, rows, with_learner_embedding=False)
+    np.testing.assert_allclose(found, expected, atol=1e-4)

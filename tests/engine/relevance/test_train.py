@@ -1,12 +1,14 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 
 from llmrec_django.engine.interactions import InteractionLog
+from llmrec_django.engine.relevance.run_log import open_run_log
 from llmrec_django.engine.relevance.scoring import learner_vectors, mean_ndcg, target_ranks
-from llmrec_django.engine.relevance.train import Validation, fit
+from llmrec_django.engine.relevance.train import Validation, fit, learner_shares
 
 
 def split(log):
@@ -95,6 +97,55 @@ def test_what_learners_turn_down_sinks(checkerboard, small):
     assert dismissed < 0.8 * nothing
 
 
+@pytest.mark.parametrize("sampled", [False, True])
+def test_one_learners_flood_weighs_no_more_than_the_limit(cycle, small, sampled):
+    """A bot walks backwards through a long ring, many times as long as everybody's walks together."""
+    config = dataclasses.replace(small, full_softmax_limit=5 if sampled else 20_000, sampled_negatives=30)
+    flood = 6000
+    log = InteractionLog.from_arrays(
+        np.concatenate([cycle.learners, np.full(flood, 200)]),
+        np.concatenate([cycle.resources, np.arange(flood)[::-1] % 12]),
+        times=np.concatenate([cycle.times, np.arange(flood) * 86400.0]),
+        n_resources=12,
+    )
+    config = dataclasses.replace(config, seen_in_softmax=True)  # else only its first meetings count
+    states = {
+        limit: fit(config, log, no_text(log), learner_weight_limit=limit, epochs=10).model for limit in (5.0, np.inf)
+    }
+
+    def forwards(model):
+        """Return how often the next number comes before the one before it, for who has met one resource."""
+        places = np.arange(12)
+        begun = InteractionLog.from_arrays(places, places, n_resources=12)
+        scores = learner_vectors(model, begun, places) @ model.resource_vectors().detach().numpy().T
+        return (scores[places, (places + 1) % 12] > scores[places, places - 1]).mean()
+
+    assert forwards(states[5.0]) > 0.9
+    assert forwards(states[np.inf]) < 0.7
+
+
+def test_a_batch_of_nothing_but_a_flood_does_not_count_in_full(small):
+    flood = InteractionLog.from_arrays(np.zeros(3000, int), np.arange(3000) % 12, n_resources=12)
+    config = dataclasses.replace(small, seen_in_softmax=True)
+    whole, limited = (
+        fit(config, flood, no_text(flood), learner_weight_limit=limit, epochs=1).history[0]["loss"]
+        for limit in (np.inf, 30)
+    )
+    assert 0.005 * whole < limited < 0.05 * whole
+
+
+def test_the_limit_changes_nothing_where_nobody_reaches_it(cycle, small):
+    plain = fit(small, cycle, no_text(cycle), epochs=1).model.state_dict()
+    limited = fit(small, cycle, no_text(cycle), learner_weight_limit=100, epochs=1).model.state_dict()
+    assert all(torch.equal(plain[name], limited[name]) for name in plain)
+
+
+def test_a_learners_shares_add_up_to_the_limit():
+    log = InteractionLog.from_arrays([0] * 20 + [1] * 3, list(range(20)) + [0, 1, 2])
+    weights = np.where(log.learners == 0, -1, 1).astype(np.float32)
+    np.testing.assert_allclose(learner_shares(log, weights, 5), [0.25, 1])
+
+
 def test_learner_embeddings_help_those_who_have_one(checkerboard, small):
     train, validation = split(checkerboard)
     config = dataclasses.replace(small, learner_embeddings=True, reg_learner=1e-5, learner_dropout=0.1)
@@ -107,6 +158,16 @@ def test_learner_embeddings_help_those_who_have_one(checkerboard, small):
     scores = learner_vectors(model, nobody, np.arange(200)) @ resources.T  # E(u) alone tells the taste
     even = scores[:, 0::2].mean(axis=1) > scores[:, 1::2].mean(axis=1)
     assert (even == (np.arange(200) % 2 == 0)).mean() > 0.9
+
+
+def test_training_stops_by_what_is_served_without_learner_embeddings(checkerboard, small):
+    train, validation = split(checkerboard)
+    config = dataclasses.replace(small, learner_embeddings=True, reg_learner=0.0, learner_dropout=0.0, max_epochs=4)
+    result = fit(config, train, no_text(train), validation=validation)
+    asked = (result.model, train, validation.learners, validation.targets)
+    served = mean_ndcg(target_ranks(*asked, with_learner_embedding=False))
+    assert result.ndcg == pytest.approx(served, abs=1e-6)
+    assert result.ndcg != pytest.approx(mean_ndcg(target_ranks(*asked)), abs=1e-3)
 
 
 def test_sampled_softmax_learns_too(cycle, small):
@@ -143,8 +204,14 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(cycle, small, tmp_path)
     with pytest.raises(Killed):
         fit(config, train, no_text(train), validation=validation, checkpoint=path, should_stop=die_after_two)
     assert path.exists()
-    resumed = fit(config, train, no_text(train), validation=validation, checkpoint=path)
+    run_log = open_run_log(tmp_path / "logs")
+    resumed = fit(config, train, no_text(train), validation=validation, checkpoint=path, run_log=run_log)
+    run_log.close()
     assert len(resumed.history) == 4
+    lines = map(json.loads, (tmp_path / "logs" / "log.jsonl").read_text().splitlines())
+    logged = [(line["step"], line["epoch"]) for line in lines if "epoch" in line]
+    assert [epoch for _, epoch in logged] == [1, 2, 3, 4], "the log of the run that goes on is whole"
+    assert [step for step, _ in logged] == sorted(step for step, _ in logged)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
     assert not path.exists()
@@ -158,6 +225,19 @@ def test_a_checkpoint_of_other_data_is_not_gone_on_with(cycle, checkerboard, sma
     assert len(result.history) == 3
     fresh = fit(small, checkerboard, no_text(checkerboard), epochs=3)
     assert torch.equal(result.model.adaptor.weight, fresh.model.adaptor.weight)
+
+
+@pytest.mark.parametrize("damage", ["random", "empty", "format", "list"])
+def test_a_checkpoint_that_cannot_be_read_is_said_and_training_begins_anew(cycle, small, tmp_path, caplog, damage):
+    path = tmp_path / "checkpoint.pt"
+    if damage in ("format", "list"):
+        torch.save({"format": 0} if damage == "format" else [1], path)
+    else:
+        path.write_bytes(np.random.default_rng(0).bytes(5000) if damage == "random" else b"")
+    result = fit(small, cycle, no_text(cycle), epochs=2, checkpoint=path)
+    assert len(result.history) == 2
+    assert "training begins anew" in caplog.text
+    assert not path.exists()
 
 
 def _interrupt():

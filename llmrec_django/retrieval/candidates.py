@@ -13,7 +13,7 @@ from django.utils import timezone
 from llmrec_django import caching
 from llmrec_django.conf import conf
 from llmrec_django.engine.phrases import marks
-from llmrec_django.models import Interaction, LearnerProfile, ProfileVector, Resource, ResourceVector
+from llmrec_django.models import Interaction, Resource, ResourceVector
 from llmrec_django.retrieval.sql import database, id_array, read_vectors, run_candidates, vector_literal
 
 if TYPE_CHECKING:
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from llmrec_django.types import Float32Matrix, Float32Vector
 
 VECTORS = ResourceVector._meta.db_table
-PROFILE_VECTORS = ProfileVector._meta.db_table
 RESOURCES = Resource._meta.db_table
 INTERACTIONS = Interaction._meta.db_table
-LEARNERS = LearnerProfile._meta.db_table
 
 # Public data sets give popular items low ids; ordering ties by id would score hits that nobody earned.
 TIE_BREAK = "hashint8({id}), {id}"
@@ -238,40 +236,6 @@ def nearest_of_all(points: Sequence[tuple[VectorSpace, Float32Vector]], n: int) 
     return [pk for (pk,) in run_candidates(" UNION ALL ".join(scans), params)]
 
 
-def known_of_learners(
-    learner_ids: Sequence[int], verbs: Sequence[str], n: int, space: VectorSpace | None
-) -> tuple[list[tuple[Any, ...]], dict[int, Float32Vector]]:
-    """Return the last `n` interactions of each learner with a resource, and their goals and interests; one query.
-
-    Args:
-        space: Where goals and interests are looked up; None: nowhere.
-
-    Returns:
-        (learner id, resource id, index into `verbs`, value or None, seconds), oldest first for each learner; and the
-        vectors of present goals and interests by learner id, those without left out.
-    """
-    sql = (
-        "SELECT l.id, i.resource_id, array_position(%s::text[], i.verb::text) - 1, i.value, "
-        "extract(epoch FROM i.occurred_at)::float8, i.id, NULL::bytea FROM unnest(%s::bigint[]) AS l(id), LATERAL ("
-        f"SELECT * FROM {INTERACTIONS} WHERE learner_id = l.id AND resource_id IS NOT NULL AND verb = ANY(%s) "
-        "ORDER BY occurred_at DESC, id DESC LIMIT %s) i "
-    )
-    params: list[Any] = [list(verbs), list(learner_ids), list(verbs), n]
-    if space is not None:
-        sql += (
-            "UNION ALL SELECT p.learner_id, NULL, NULL, NULL, NULL, NULL, vector_send(p.vector) "
-            f"FROM {PROFILE_VECTORS} p JOIN {LEARNERS} l ON l.id = p.learner_id AND l.content_hash = p.content_hash "
-            f"WHERE p.space_id = {int(space.pk)} AND p.learner_id = ANY(%s) "
-        )
-        params.append(list(learner_ids))
-    # Without a time limit: it reads so many rows of an index, and no more.
-    with connections[database()].cursor() as cursor:
-        cursor.execute(sql + "ORDER BY 1, 5, 6", params)
-        rows = cursor.fetchall()
-    found = [row[:5] for row in rows if row[6] is None]
-    return found, _by_id([(row[0], row[6]) for row in rows if row[6] is not None])
-
-
 def newest(eligibility: Eligibility, n: int) -> list[tuple[int, float]]:
     """Return the `n` eligible resources added last; the score is 0: newness says nothing about relevance."""
     if eligibility.is_empty:
@@ -321,27 +285,6 @@ def levels_and_vectors(
         rows = cursor.fetchall()
     levels = {int(pk): level for pk, level, _ in rows if level}
     return levels, _by_id([(pk, value) for pk, _, value in rows if value is not None])
-
-
-def vectors_of_learner(
-    space: VectorSpace, resource_ids: Sequence[int], learner: LearnerProfile
-) -> tuple[dict[int, Float32Vector], Float32Vector | None]:
-    """Return the vectors of resources by id, and that of a learner's goals and interests; one query.
-
-    Resources without a vector are left out; None for goals that have none, or whose vector is of another text.
-    """
-    space_id = int(space.pk)
-    with connections[database()].cursor() as cursor:
-        cursor.execute(
-            f"SELECT resource_id, vector_send(vector) FROM {VECTORS} "
-            f"WHERE space_id = {space_id} AND resource_id = ANY(%s) "
-            f"UNION ALL SELECT NULL, vector_send(vector) FROM {PROFILE_VECTORS} "
-            f"WHERE space_id = {space_id} AND learner_id = %s AND content_hash = %s",
-            [list(resource_ids), learner.pk, learner.content_hash],
-        )
-        rows = cursor.fetchall()
-    goals = [value for pk, value in rows if pk is None]
-    return _by_id([row for row in rows if row[0] is not None]), read_vectors(goals)[0] if goals else None
 
 
 def _by_id(rows: Sequence[tuple[int, Any]]) -> dict[int, Float32Vector]:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from llmrec_django.conf import conf
 from llmrec_django.models import Interaction, Resource, ResourceVector
 from llmrec_django.models.learner import DISMISSING
-from llmrec_django.retrieval.sql import database
+from llmrec_django.retrieval.sql import Query, database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,8 +41,11 @@ def dismissals(learner: LearnerProfile | None) -> list[Dismissal]:
 
     Each resource once: said again, in another list or another tab, it is the last word that counts.
     """
-    if learner is None or learner.pk is None:
-        return []
+    return [] if learner is None or learner.pk is None else dismissals_query(learner).run()
+
+
+def dismissals_query(learner: LearnerProfile) -> Query[list[Dismissal]]:
+    """Return the query of `dismissals`, of a learner who is stored."""
     sql = (
         f"SELECT i.resource_id, i.verb, r.level, i.occurred_at FROM {Interaction._meta.db_table} i "
         f"JOIN {Resource._meta.db_table} r ON r.id = i.resource_id "
@@ -50,11 +53,13 @@ def dismissals(learner: LearnerProfile | None) -> list[Dismissal]:
         f"WHERE i.learner_id = %s AND i.verb IN ({', '.join(repr(verb) for verb in DISMISSING)}) "
         "ORDER BY i.occurred_at DESC, i.id DESC LIMIT %s"
     )
-    with connections[database()].cursor() as cursor:
-        cursor.execute(sql, [learner.pk, READ])
-        last: dict[int, tuple[Any, ...]] = {}
-        for row in cursor.fetchall():
-            last.setdefault(row[0], row)
+    return Query(sql, (learner.pk, READ), _last_words)
+
+
+def _last_words(rows: list[tuple[Any, ...]]) -> list[Dismissal]:
+    last: dict[int, tuple[Any, ...]] = {}
+    for row in rows:
+        last.setdefault(row[0], row)
     now = timezone.now()
     found = []
     for resource_id, name, level, occurred_at in list(last.values())[:LOOKED_AT]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from django.db import connections, router, transaction
@@ -14,7 +14,7 @@ from llmrec_django.conf import conf
 from llmrec_django.models import Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from django.db.models import Model
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 M = TypeVar("M", bound="Model")
+T = TypeVar("T")
 
 
 def database() -> str:
@@ -98,6 +99,37 @@ def run_candidates(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         return rows
 
 
+@dataclass(frozen=True)
+class Query(Generic[T]):
+    """A query that waits for no other one's rows, and what its rows mean."""
+
+    sql: str
+    params: Sequence[Any]
+    read: Callable[[list[tuple[Any, ...]]], T]
+
+    def run(self) -> T:
+        with connections[database()].cursor() as cursor:
+            cursor.execute(self.sql, self.params)
+            return self.read(list(cursor.fetchall()))
+
+
+def run_together(*queries: Query[Any]) -> list[Any]:
+    """Run queries and return what each says; in one message where the driver can do that: each on its own would take
+    longer on the way than it takes."""
+    connection = connections[database()]
+    if len(queries) < 2 or not _takes_several(connection):
+        return [query.run() for query in queries]
+    found = []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "; ".join(query.sql for query in queries), [value for query in queries for value in query.params]
+        )
+        for query in queries:
+            found.append(query.read(list(cursor.fetchall())))
+            cursor.nextset()
+    return found
+
+
 def _takes_several(connection: Any) -> bool:
     """Say whether the driver sends several statements at once and gives back the results of each: psycopg 3 does,
     where it puts the parameters in itself."""
@@ -119,6 +151,17 @@ def load_rows(
         where: A condition; the model's table is called `t` in it.
         related: Foreign key of the model → fields of the row it points to, which comes along.
     """
+    return rows_query(model, fields, where, params, related).run()
+
+
+def rows_query(
+    model: type[M],
+    fields: Sequence[str],
+    where: str,
+    params: Sequence[Any],
+    related: Mapping[str, Sequence[str]] | None = None,
+) -> Query[list[M]]:
+    """Return the query of `load_rows`."""
     using = database()
     parts: list[tuple[str, Columns]] = [("t", columns_of(model, tuple(fields)))]
     tables = f'"{model._meta.db_table}" t'
@@ -128,10 +171,10 @@ def load_rows(
         parts.append((f"t{place}", columns_of(other, tuple(wanted))))
         tables += f' LEFT JOIN "{other._meta.db_table}" t{place} ON t{place}.id = t."{key.column}"'
     selected = ", ".join(columns.selected(table) for table, columns in parts)
-    found = []
-    with connections[using].cursor() as cursor:
-        cursor.execute(f"SELECT {selected} FROM {tables} WHERE {where}", params)
-        for values in cursor.fetchall():
+
+    def instances(read: list[tuple[Any, ...]]) -> list[M]:
+        found = []
+        for values in read:
             begin, rows = 0, []
             for _, columns in parts:
                 own = values[begin : begin + len(columns.names)]
@@ -142,7 +185,9 @@ def load_rows(
             for name, other in zip(related or (), rows[1:], strict=True):
                 setattr(row, name, other)
             found.append(row)
-    return found
+        return found
+
+    return Query(f"SELECT {selected} FROM {tables} WHERE {where}", params, instances)
 
 
 @dataclass(frozen=True)

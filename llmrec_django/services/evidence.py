@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from llmrec_django.models import LearnerProfile, Resource, VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
+    from llmrec_django.retrieval.history import Known
     from llmrec_django.services.learned import Learned
     from llmrec_django.services.scoring import Scored
     from llmrec_django.types import Float32Vector, Recommendation
@@ -46,6 +47,8 @@ class Basis:
     level: float | None = None
     """The learner's place on the scale of levels."""
     eligibility: Eligibility | None = None
+    known: Known | None = None
+    """What was read of the learner before, if it was."""
     scored: Scored | None = None
     """What a trained version made of the learner."""
     learned: Learned | None = None

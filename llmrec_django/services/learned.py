@@ -9,20 +9,18 @@ import numpy as np
 
 from llmrec_django.conf import conf
 from llmrec_django.engine.ranking import history_vector
-from llmrec_django.models import Interaction
-from llmrec_django.retrieval.candidates import vectors_of_learner
+from llmrec_django.retrieval.candidates import resource_vectors
+from llmrec_django.retrieval.history import known_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from llmrec_django.models import LearnerProfile, VectorSpace
+    from llmrec_django.retrieval.history import Known, Step
     from llmrec_django.types import Float32Vector
 
 PROFILE_SHARE = 0.35
 """Weight of goals and interests beside a history; what a learner says they want must be felt at once."""
-FEW = 10
-"""With fewer resources among a learner's latest interactions, earlier ones are read too: a video that reports its
-progress each minute would soon be all that is known of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,37 +67,33 @@ class Learned:
         )
 
 
-def learn(learner: LearnerProfile, space: VectorSpace | None) -> Learned:
-    """Read a learner's recent interactions and profile, in two queries; one without a space. One more for somebody
-    whose latest interactions are little but reports on a few resources."""
-    history = _history(learner)
+def learn(learner: LearnerProfile, space: VectorSpace | None, known: Known | None = None) -> Learned:
+    """Read what a learner's history and profile say in a space of texts; one query, one less without a space.
+
+    Args:
+        known: What is known of the learner; None: it is read, in one query more.
+    """
+    known = known or known_of([learner.pk])
+    history = _history(known.steps)
     vectors: dict[int, Float32Vector] = {}
     profile = None
     if space is not None:
-        vectors, profile = vectors_of_learner(space, [deed.resource_id for deed in history], learner)
+        vectors = resource_vectors(space, [deed.resource_id for deed in history])
+        profile = known.goals.get((learner.pk, space.pk))
     return Learned(history, vectors, profile if learner.text else None, learner.text)
 
 
-def _history(learner: LearnerProfile) -> tuple[Deed, ...]:
-    length = int(conf.HISTORY_LENGTH)
-    rows = _latest(learner, 2 * length)
-    if len(rows) == 2 * length and len({resource_id for resource_id, _, _ in rows}) < FEW:
-        rows = _latest(learner, 20 * length)
+def _history(steps: Sequence[Step]) -> tuple[Deed, ...]:
     deeds: dict[int, Deed] = {}
     against: set[int] = set()
-    for resource_id, name, value in rows:
-        verb = conf.VERBS.get(name)
+    for step in reversed(steps):
+        verb = conf.VERBS.get(step.verb)
         if verb is None or verb.effect == "neutral":
             continue
-        disliked = name == "rated" and value is not None and value < conf.RATING_LIKED_FROM
+        disliked = step.verb == "rated" and step.value is not None and step.value < conf.RATING_LIKED_FROM
         if verb.effect == "negative" or disliked:
-            against.add(resource_id)
-        elif resource_id not in deeds or verb.weight > deeds[resource_id].weight:
-            deeds[resource_id] = Deed(resource_id, verb.weight, name)
+            against.add(step.resource_id)
+        elif step.resource_id not in deeds or verb.weight > deeds[step.resource_id].weight:
+            deeds[step.resource_id] = Deed(step.resource_id, verb.weight, step.verb)
     liked = [deed for deed in deeds.values() if deed.resource_id not in against]
-    return tuple(liked[:length])
-
-
-def _latest(learner: LearnerProfile, n: int) -> list[tuple[int, str, float | None]]:
-    rows = Interaction.objects.filter(learner=learner, resource__isnull=False).newest_first()
-    return list(rows.values_list("resource_id", "verb", "value")[:n])
+    return tuple(liked[: int(conf.HISTORY_LENGTH)])

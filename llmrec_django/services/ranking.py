@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from llmrec_django.models import LearnerProfile, ModelVersion, VectorSpace
     from llmrec_django.retrieval.eligibility import Audience, Eligibility
+    from llmrec_django.retrieval.history import Known
     from llmrec_django.services.editorial import Rules
     from llmrec_django.services.scoring import Scored
     from llmrec_django.types import Float32Vector
@@ -99,8 +100,12 @@ def trained_scores(
     learners: Sequence[LearnerProfile],
     version: ModelVersion | None = None,
     blend: Mapping[str, float] | None = None,
+    known: Known | None = None,
 ) -> Mapping[int, Scored]:
     """Score the catalogue with a version (None: the one that serves the tenant); by learner id.
+
+    Args:
+        known: What is known of the learners, where it has been read.
 
     Returns:
         Empty without a version, and when it cannot be used: the list is then made as if nothing had been trained.
@@ -109,7 +114,7 @@ def trained_scores(
         return {}
     try:
         version = version or serving_version(tenant)
-        return score_learners(version, learners, blend) if version is not None else {}
+        return score_learners(version, learners, blend, known) if version is not None else {}
     except Exception:
         logger.exception("the trained version cannot be used, lists are made without it tenant=%s", tenant)
         return {}
@@ -127,7 +132,7 @@ def _personal(
     learner = audience.learner
     if learner is None or not learner.personalise:
         return []
-    learned = basis.learned = learn(learner, space)
+    learned = basis.learned = learn(learner, space, basis.known)
     basis.space = space
     vector = learned.vector()
     if space is not None and vector is not None:

@@ -14,8 +14,11 @@ import numpy as np
 from llmrec_django.conf import conf, resolve_tenant
 from llmrec_django.engine.ranking.explore import draw_places
 from llmrec_django.models import LearnerProfile, Placement, VectorSpace
-from llmrec_django.retrieval.dismissals import dismissals
+from llmrec_django.retrieval.dismissals import dismissals, dismissals_query
 from llmrec_django.retrieval.eligibility import Audience
+from llmrec_django.retrieval.history import far_enough, latest_query
+from llmrec_django.retrieval.sql import run_together
+from llmrec_django.services import versions
 from llmrec_django.services.editorial import NONE, SOURCE, rules_for
 from llmrec_django.services.evidence import Basis, explained
 from llmrec_django.services.experiments import assign
@@ -25,7 +28,6 @@ from llmrec_django.services.ranking import rank, trained_scores
 from llmrec_django.services.reasons.templates import with_reasons
 from llmrec_django.services.results import requester
 from llmrec_django.services.spaces import active_space, tables_exist
-from llmrec_django.services.versions import serving_version
 from llmrec_django.services.writing.reasons import with_written
 from llmrec_django.types import RecommendationResult
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from llmrec_django.models import ModelVersion
+    from llmrec_django.retrieval.dismissals import Dismissal
+    from llmrec_django.retrieval.history import Known
     from llmrec_django.services.experiments import Assignment
     from llmrec_django.services.ranking import Ranked
     from llmrec_django.services.scoring import Scored
@@ -162,9 +166,9 @@ def make_list(
     size = place.size if k is None else k
     if size < 1:
         return None
-    turned_down = dismissals(learner)
+    turned_down, active, known = _read(tenant, learner)
     rules = rules_for(tenant, place)
-    version = _version(tenant, assignment) if learner else None
+    version = _version(tenant, active, assignment) if learner else None
     space = _space(version)
     audience = Audience(
         tenant=tenant,
@@ -180,9 +184,9 @@ def make_list(
         level=level_of(learner, turned_down),
     )
     blend = assignment.blend if assignment else None
-    scored = trained_scores(tenant, [learner], version, blend) if learner and version else {}
+    scored = trained_scores(tenant, [learner], version, blend, known) if learner and version else {}
     explored = min(place.explore_places, size) if lot is not None else 0
-    basis = Basis(learner, audience.level)
+    basis = Basis(learner, audience.level, known=known)
     ranked = rank(
         audience,
         k=size + (place.explore_pool - 1 if explored else 0),
@@ -205,14 +209,25 @@ def make_list(
     return MadeList(items, size, place, audience, basis, assignment, version if scored else None)
 
 
-def _version(tenant: str, assignment: Assignment | None) -> ModelVersion | None:
-    if assignment is None:
-        return serving_version(tenant)
-    if not assignment.is_trained:
+def _read(tenant: str, learner: LearnerProfile | None) -> tuple[Sequence[Dismissal], ModelVersion | None, Known | None]:
+    """Read what a list begins with, in one message: what the learner turned down, the active version, their history."""
+    if learner is None or learner._state.adding:
+        return (), None, None
+    ids = [learner.pk]
+    # Of somebody who opted out the history is not asked.
+    about = [latest_query(ids)] if learner.personalise else []
+    turned_down, active, *read = run_together(dismissals_query(learner), versions.active_query(tenant), *about)
+    return turned_down, active[0] if active else None, far_enough(read[0], ids) if read else None
+
+
+def _version(tenant: str, active: ModelVersion | None, assignment: Assignment | None) -> ModelVersion | None:
+    if assignment is not None and not assignment.is_trained:
         return None
-    chosen = assignment.version
+    chosen = assignment.version if assignment else None
     # A version of another tenant knows resources and learners that this one must never meet.
-    return chosen if chosen is not None and chosen.tenant == tenant and chosen.artifact else serving_version(tenant)
+    if chosen is not None and chosen.tenant == tenant and chosen.artifact:
+        return chosen
+    return versions.readable(active) if active else None
 
 
 def _space(version: ModelVersion | None) -> VectorSpace | None:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from llmrec_django.conf import conf
 from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.engine.ranking.topk import tie_keys
 from llmrec_django.retrieval.candidates import (
     eligible_among,
     first_visible,
-    known_of_learners,
     nearest,
     nearest_of_all,
 )
-from llmrec_django.services.learned import FEW
+from llmrec_django.retrieval.history import known_of
 from llmrec_django.services.scorer import InSpace, present_scorer_of, scorer_of
 from llmrec_django.services.training.borrowed import score_each
 from llmrec_django.services.training.dataset import interaction_weights, is_choice, rows_in
@@ -33,6 +30,7 @@ if TYPE_CHECKING:
 
     from llmrec_django.models import LearnerProfile, ModelVersion, VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
+    from llmrec_django.retrieval.history import Known, Step
     from llmrec_django.services.scorer import Scorer
     from llmrec_django.services.training.sources import Source
     from llmrec_django.types import Float32Matrix, Float32Vector
@@ -112,12 +110,16 @@ class Scored(Protocol):
 
 
 def score_learners(
-    version: ModelVersion, learners: Sequence[LearnerProfile], blend: Mapping[str, float] | None = None
+    version: ModelVersion,
+    learners: Sequence[LearnerProfile],
+    blend: Mapping[str, float] | None = None,
+    known: Known | None = None,
 ) -> Mapping[int, Scored]:
     """Score resources for learners, by what they did until now.
 
     Args:
         blend: Source → factor on the weight that the version gives it; for experiments.
+        known: What is known of them, where it has been read.
 
     Returns:
         By learner id. Left out: who opted out, of whom nothing is known but that they are there, and of whom the
@@ -139,14 +141,15 @@ def score_learners(
         scorer = replace(scorer, mix=scorer.mix.scaled(blend))
     ids = [learner.pk for learner in asking]
     space = version.source_space
-    log, goals = _known(scorer, ids, space)
+    known = known or known_of(ids)
+    log = _log(scorer, ids, known.steps)
     profiles, has_profile = None, np.zeros(len(ids), dtype=bool)
-    goals = {learner.pk: goals[learner.pk] for learner in asking if learner.pk in goals and learner.text}
-    if space is not None and goals:
+    if space is not None:
         profiles = np.zeros((len(ids), space.dimension), dtype=np.float32)
-        for row, pk in enumerate(ids):
-            if pk in goals:
-                profiles[row], has_profile[row] = goals[pk], True
+        for row, learner in enumerate(asking):
+            if learner.text and (learner.pk, space.pk) in known.goals:
+                profiles[row], has_profile[row] = known.goals[learner.pk, space.pk], True
+        profiles = profiles if has_profile.any() else None
     asked = Asked(log, profiles)
     is_known = has_profile | np.array([len(history) > 0 for history in asked.histories])
     if scorer.scores_all:
@@ -435,32 +438,15 @@ def _best_first(ids: NDArray[np.int64], scores: Float32Vector, n: int) -> NDArra
     return order
 
 
-def _known(
-    scorer: Scorer, learner_ids: Sequence[int], space: VectorSpace | None
-) -> tuple[InteractionLog, dict[int, Float32Vector]]:
-    """Return the latest interactions of learners, and the vectors of their goals by id.
-
-    Twice the history is read: what a learner turned down is part of it too. Where that is all about a few resources,
-    which report their progress, ten times as much is.
-    """
-    length = int(conf.HISTORY_LENGTH)
-    read, goals = known_of_learners(learner_ids, scorer.verbs, 2 * length, space)
-    log = _log(scorer, learner_ids, read)
-    if len(read) >= 2 * length:
-        counts = Counter(row[0] for row in read)
-        is_cut = np.array([counts[pk] >= 2 * length for pk in learner_ids])
-        if (is_cut & (log.lengths < FEW)).any():
-            log = _log(scorer, learner_ids, known_of_learners(learner_ids, scorer.verbs, 20 * length, None)[0])
-    return log, goals
-
-
-def _log(scorer: Scorer, learner_ids: Sequence[int], found: Sequence[tuple[Any, ...]]) -> InteractionLog:
+def _log(scorer: Scorer, learner_ids: Sequence[int], steps: Sequence[Step]) -> InteractionLog:
     place = {pk: row for row, pk in enumerate(learner_ids)}
-    learners = np.array([place[row[0]] for row in found], dtype=np.int64)
-    resources = rows_in(scorer.resource_ids, np.array([row[1] for row in found], dtype=np.int64))
-    codes = np.array([row[2] for row in found], dtype=np.int16)
-    values = np.array([np.nan if row[3] is None else row[3] for row in found], dtype=np.float32)
-    times = np.array([row[4] for row in found], dtype=np.float64)
+    code_of = {name: code for code, name in enumerate(scorer.verbs)}
+    read = [step for step in steps if step.verb in code_of]
+    learners = np.array([place[step.learner_id] for step in read], dtype=np.int64)
+    resources = rows_in(scorer.resource_ids, np.array([step.resource_id for step in read], dtype=np.int64))
+    codes = np.array([code_of[step.verb] for step in read], dtype=np.int16)
+    values = np.array([np.nan if step.value is None else step.value for step in read], dtype=np.float32)
+    times = np.array([step.seconds for step in read], dtype=np.float64)
     known = resources >= 0
     return InteractionLog.from_arrays(
         learners[known],

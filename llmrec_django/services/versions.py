@@ -13,13 +13,15 @@ from django.utils import timezone
 from llmrec_django.conf import conf
 from llmrec_django.exceptions import ArtifactError, LLMRecError
 from llmrec_django.models import ModelVersion, ResourceNeighbours, VectorSpace
-from llmrec_django.retrieval.sql import load_rows
+from llmrec_django.retrieval.sql import rows_query
 from llmrec_django.services import artifacts, spaces, trained_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.db.models import QuerySet
+
+    from llmrec_django.retrieval.sql import Query
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +32,15 @@ SERVED = (ModelVersion.Status.ACTIVE, ModelVersion.Status.RETIRED, ModelVersion.
 
 def active_version(tenant: str) -> ModelVersion | None:
     """Return the version that serves a tenant, or None: lists are then made without training."""
-    if not spaces.tables_exist():
-        return None
+    found = active_query(tenant).run() if spaces.tables_exist() else []
+    return found[0] if found else None
+
+
+def active_query(tenant: str) -> Query[list[ModelVersion]]:
+    """Return the query of `active_version`, which finds one at most."""
     related = {"source_space": spaces.SPACE_COLUMNS, "relevance_space": spaces.SPACE_COLUMNS}
     where, params = "t.tenant = %s AND t.status = %s", [tenant, ModelVersion.Status.ACTIVE]
-    found = load_rows(ModelVersion, SERVING_COLUMNS, where, params, related)
-    return found[0] if found else None
+    return rows_query(ModelVersion, SERVING_COLUMNS, where, params, related)
 
 
 def serving_version(tenant: str) -> ModelVersion | None:
@@ -43,12 +48,15 @@ def serving_version(tenant: str) -> ModelVersion | None:
 
     Where none can be read it is the active one, and using it says why.
     """
+    active = active_version(tenant)
+    return None if active is None else readable(active)
+
+
+def readable(active: ModelVersion) -> ModelVersion:
+    """Return the version that serves in place of an active one; see `serving_version`."""
     # It reads the training package, which reads this module.
     from llmrec_django.services.scorer import scorer_of
 
-    active = active_version(tenant)
-    if active is None:
-        return None
     try:
         scorer_of(active)
     except ArtifactError:

@@ -4,7 +4,7 @@ import pytest
 from django.db import InternalError, OperationalError, ProgrammingError, connection, transaction
 
 from llmrec_django.retrieval import sql
-from llmrec_django.retrieval.sql import run_candidates
+from llmrec_django.retrieval.sql import Query, run_candidates, run_together
 
 ASKED = "SELECT current_setting('jit'), current_setting('statement_timeout'), %s::text"
 
@@ -81,6 +81,28 @@ class TestInATransactionOfTheHost:
         finally:
             transaction.rollback()
             transaction.set_autocommit(True)
+
+
+@pytest.mark.django_db
+class TestTogether:
+    QUERIES = (
+        Query("SELECT %s::text", ["100 %"], lambda rows: rows[0][0]),
+        Query("SELECT 1 WHERE false", [], len),
+        Query("SELECT n FROM generate_series(1, %s) n", [3], lambda rows: [n for (n,) in rows]),
+    )
+
+    def test_each_reads_its_own_rows(self, sent):
+        assert run_together(*self.QUERIES) == ["100 %", 0, [1, 2, 3]]
+        assert run_together(self.QUERIES[0]) == ["100 %"]
+
+    def test_they_are_one_message_where_the_driver_can(self, django_assert_num_queries):
+        with django_assert_num_queries(1):
+            run_together(*self.QUERIES)
+
+    def test_an_error_of_one_is_raised(self, sent):
+        with pytest.raises(ProgrammingError), transaction.atomic():
+            run_together(self.QUERIES[0], Query("SELECT nothing FROM nowhere", [], len))
+        assert run_together(*self.QUERIES[1:]) == [0, [1, 2, 3]]
 
 
 @pytest.mark.django_db

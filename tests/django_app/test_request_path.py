@@ -29,9 +29,9 @@ from tests.testapp.models import Member
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
-TRAINED = 7
-CONTENT = 9
-NEWCOMER = 8
+TRAINED = 5
+CONTENT = 7
+NEWCOMER = 5
 UNKNOWN = 3
 MOVED_SETS = 1
 PINNED = 1

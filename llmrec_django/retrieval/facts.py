@@ -151,7 +151,7 @@ def read_facts(
         if competencies:
             facts.competencies[pk] = {int(competency): title for competency, title in competencies.items()}
         if chose is not None:
-            choosers[pk] = np.unique(np.array(chose, dtype=np.int64))
+            choosers[pk] = np.unique(np.fromstring(chose, dtype=np.int64, sep=" "))
         if chose_lately is not None:
             lately[pk] = chose_lately
     if read and no_needs:
@@ -185,10 +185,11 @@ def _statement(
     )
     # Without an order: two resources are then both read from the oldest rows on, where the same learners stand.
     choosers = (
-        f"CASE WHEN {resources}.id = ANY(%s::bigint[]) THEN ARRAY(SELECT learner_id FROM ("
+        # As text: an array of numbers would become a list of as many objects first.
+        f"CASE WHEN {resources}.id = ANY(%s::bigint[]) THEN array_to_string(ARRAY(SELECT learner_id FROM ("
         f"SELECT learner_id {of_this} AND {chose} LIMIT {COUNTED}) chose "
         # Who opted out are few, with an index of their own: quicker than to look every learner up.
-        f"WHERE NOT EXISTS (SELECT 1 FROM {LEARNERS} l WHERE l.id = learner_id AND NOT l.personalise)) END"
+        f"WHERE NOT EXISTS (SELECT 1 FROM {LEARNERS} l WHERE l.id = learner_id AND NOT l.personalise)), ' ') END"
     )
     lately = (
         f"CASE WHEN {resources}.id = ANY(%s::bigint[]) THEN (SELECT count(DISTINCT l.id) FROM ("

@@ -137,9 +137,10 @@ class Scorer:
             lengths: int [B].
             of_new: Those that have one for new resources alone.
         """
-        segments = tuple(np.unique(history_segments(lengths)).tolist())
-        if (segments, of_new) not in self._heard:
-            rows = list(segments)
+        # Mostly of one learner, several times for each list.
+        key = (int(lengths[0]) if len(lengths) == 1 else tuple(np.unique(history_segments(lengths)).tolist()), of_new)
+        if key not in self._heard:
+            rows = np.unique(history_segments(lengths)).tolist()
             named: set[str] = set()
             by_text = self.mix.by_text if self.mix.by_text.weights.any() else self.mix.blend
             for blend in (by_text,) if of_new else (self.mix.blend, by_text):
@@ -147,11 +148,11 @@ class Scorer:
                     name for name, weights in zip(blend.sources, blend.weights[rows].T, strict=True) if weights.any()
                 )
             used = self.used_sources()
-            self._heard[segments, of_new] = [source for source in used if source.name in named] or list(used[:1])
-        return self._heard[segments, of_new]
+            self._heard[key] = [source for source in used if source.name in named] or list(used[:1])
+        return self._heard[key]
 
     @functools.cached_property
-    def _heard(self) -> dict[tuple[tuple[int, ...], bool], list[Source]]:
+    def _heard(self) -> dict[tuple[int | tuple[int, ...], bool], list[Source]]:
         """What `heard` has found: each list asks several times."""
         return {}
 

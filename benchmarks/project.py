@@ -77,6 +77,20 @@ def replay(direct: Any, statements: list[tuple[str, Any]]) -> None:
                     break
 
 
+def one_by_one(sql: str, params: list[Any]) -> list[tuple[str, list[Any]]]:
+    """Take a message of several statements apart; settings stay with the statement that they are for."""
+    parts = sql.split("; ")
+    if parts[0].startswith("SELECT set_config("):
+        parts[:2] = ["; ".join(parts[:2])]
+    found, begin = [], 0
+    for part in parts:
+        n = part.replace("%%", "").count("%s")
+        found.append((part, params[begin : begin + n]))
+        begin += n
+    assert begin == len(params), sql
+    return found
+
+
 def percentile(values: list[float], q: float) -> float:
     ordered = sorted(values)
     return ordered[min(int(q * len(ordered)), len(ordered) - 1)]

@@ -8,8 +8,8 @@ and blend are fitted on all of it and the relevance model is trained for one pas
 its files have their real form and size. All is kept under the data folder: the second run measures at once.
 
 Each list is made by `api.recommend` in a fresh process, and the very statements that it sent are run again through
-bare psycopg, in turns, so that neither always finds the pages warm. "The sum" is those statements and one pass of the
-network through ONNX Runtime.
+bare psycopg, in turns, so that neither always finds the pages warm. "The sum" is those statements, each on its own, and
+one pass of the network through ONNX Runtime. What they take in as few messages as the product sends is printed too.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def _measure(n_requests: int, *, crossover: bool) -> None:
         result = api.recommend(learner, k=10)
         assert {item.source for item in result} == {"trained"}, "the version does not serve"
     first = _memory()
-    product, bare, counts = _against_bare(learners[20:], connection)
+    product, bare, as_sent, counts = _against_bare(learners[20:], connection)
     after = _memory()
     version = ModelVersion.objects.get(tenant="default", status="active")
     network = project.percentile(passes, 0.5)
@@ -257,6 +257,8 @@ def _measure(n_requests: int, *, crossover: bool) -> None:
         )
     )
     print(f"\np50 is {ours[0.5] / sums[0.5]:.2f} × the sum; p99 is {ours[0.99] / ours[0.5]:.2f} × p50")
+    together = 1000 * (project.percentile(as_sent, 0.5) + network)
+    print(f"p50 is {ours[0.5] / together:.2f} × the same statements in as many messages as the product sends")
     print(f"network: {1000 * network:.2f} ms of it")
     print(f"queries: {min(counts)} to {max(counts)}")
     print(f"memory (RSS): {before:.0f} MB before, + {first - before:.0f} MB at first, + {after - before:.0f} MB now")
@@ -298,7 +300,8 @@ def _time_network(scoring: Any) -> list[float]:
     return times
 
 
-def _against_bare(learners: list[Any], connection: Any) -> tuple[list[float], list[float], list[int]]:
+def _against_bare(learners: list[Any], connection: Any) -> tuple[list[float], list[float], list[float], list[int]]:
+    """Time lists, their statements each on its own, and the same in the messages that the product sends them in."""
     import psycopg
 
     from llmrec_django import api
@@ -312,7 +315,13 @@ def _against_bare(learners: list[Any], connection: Any) -> tuple[list[float], li
     parameters = connection.get_connection_params()
     parameters.pop("cursor_factory", None)
     parameters.pop("context", None)
-    product, bare, counts = [], [], []
+    product, counts = [], []
+    replayed: dict[bool, list[float]] = {False: [], True: []}
+
+    def replay(turn: int) -> None:
+        for as_sent in (False, True) if turn // 2 % 2 else (True, False):
+            replayed[as_sent].append(_replay(direct, statements, as_sent=as_sent))
+
     with psycopg.connect(**parameters, autocommit=True) as direct:
         direct.prepare_threshold = None
         for turn, learner in enumerate(learners):
@@ -321,7 +330,7 @@ def _against_bare(learners: list[Any], connection: Any) -> tuple[list[float], li
             if turn % 2:
                 with connection.execute_wrapper(record):
                     api.recommend(learner, k=10)
-                bare.append(_replay(direct, statements))
+                replay(turn)
             began = time.perf_counter()
             if turn % 2:
                 api.recommend(learner, k=10)
@@ -330,17 +339,19 @@ def _against_bare(learners: list[Any], connection: Any) -> tuple[list[float], li
                     api.recommend(learner, k=10)
             product.append(time.perf_counter() - began)
             if not turn % 2:
-                bare.append(_replay(direct, statements))
+                replay(turn)
             counts.append(len(statements))
-    return product, bare, counts
+    return product, replayed[False], replayed[True], counts
 
 
-def _replay(direct: Any, statements: list[tuple[str, Any]]) -> float:
+def _replay(direct: Any, statements: list[tuple[str, Any]], *, as_sent: bool) -> float:
     # A list that is stored has an id of its own.
     sent = [
         (sql, [uuid.uuid4() if isinstance(value, uuid.UUID) else value for value in params or ()])
         for sql, params in statements
     ]
+    if not as_sent:
+        sent = [alone for message in sent for alone in project.one_by_one(*message)]
     began = time.perf_counter()
     project.replay(direct, sent)
     return time.perf_counter() - began

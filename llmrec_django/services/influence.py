@@ -91,7 +91,7 @@ def of_trained(
     effects = sum((occluded(part) for part in parts.values()), np.zeros((len(own) + has_goal, len(rows)), np.float32))
     above = sum((np.maximum(part[0], 0) for part in parts.values()), np.zeros(len(rows), np.float32))
     found = _named(effects, scorer.resource_ids[own], above, has_goal=has_goal)
-    first = {name: [round(value, 4) for value in part[0].tolist()] for name, part in parts.items()}
+    first = {name: part[0].astype(np.float64).round(4).tolist() for name, part in parts.items()}
     influences = {
         pk: Influence(named, goal, {name: part[column] for name, part in first.items() if part[column]})
         for column, (pk, (named, goal)) in enumerate(zip(listed, found, strict=True))

@@ -236,6 +236,8 @@ class ResourceScreeningAdmin(LLMRecModelAdmin):
             seen_at = datetime.fromisoformat(request.POST.get("seen_at", ""))
         except ValueError:
             seen_at = timezone.now()
+        if timezone.is_naive(seen_at):  # not as the form writes it
+            seen_at = timezone.now()
         rows = list(queryset)
         # What was screened after the list was shown has another text than the one that was seen.
         seen = [row for row in rows if row.screened_at <= seen_at]

@@ -34,13 +34,6 @@ def gap_buckets(times: ArrayLike) -> NDArray[np.int64]:
     return np.where(np.isnan(gaps), 0, 1 + np.searchsorted(GAP_EDGES_S, gaps, side="right")).astype(np.int64)
 
 
-def without_pings(log: InteractionLog) -> InteractionLog:
-    """Keep of a run of interactions with one resource only the last: progress reports are no sequence."""
-    following_same = np.zeros(len(log), dtype=bool)
-    following_same[:-1] = (log.learners[1:] == log.learners[:-1]) & (log.resources[1:] == log.resources[:-1])
-    return log.take(~following_same) if following_same.any() else log
-
-
 def outcome_weights(
     log: InteractionLog, *, negative_weight: float, repeats: bool = False, failure_verbs: Collection[int] = ()
 ) -> NDArray[np.float32]:

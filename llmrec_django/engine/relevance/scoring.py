@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from llmrec_django.engine.relevance.data import latest, without_pings
+from llmrec_django.engine.relevance.data import latest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def learner_vectors(
         float32 [B, D], in the order of `learners`.
     """
     model.eval()
-    log = without_pings(log)
+    log = log.without_pings()
     device = next(model.parameters()).device
     learners = np.asarray(learners, dtype=np.int64)
     vectors = model.resource_vectors()

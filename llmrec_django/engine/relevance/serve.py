@@ -12,7 +12,7 @@ from llmrec_django.engine.encoders.dependencies import require
 from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.engine.relevance.artifact import GRAPH, TENSORS, read_manifest
 from llmrec_django.engine.relevance.config import RelevanceConfig
-from llmrec_django.engine.relevance.data import latest, without_pings
+from llmrec_django.engine.relevance.data import latest
 from llmrec_django.engine.relevance.item_features import Whitening, nearest_texts
 from llmrec_django.exceptions import ArtifactError
 
@@ -97,7 +97,7 @@ class RelevanceScorer:
             float32 [B, D], in the order of `learners`; the same as in training without E(u).
         """
         learners = np.asarray(learners, dtype=np.int64)
-        log = without_pings(log)
+        log = log.without_pings()
         if not len(resource_vectors):  # newcomers only: padding still reads row 0
             resource_vectors = np.zeros((1, self.config.embedding_size), dtype=np.float32)
         result = np.zeros((len(learners), self.config.embedding_size), dtype=np.float32)

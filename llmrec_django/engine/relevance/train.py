@@ -15,7 +15,7 @@ import torch
 
 from llmrec_django.engine.relevance.checkpoint import load_checkpoint, save_checkpoint
 from llmrec_django.engine.relevance.config import RelevanceConfig
-from llmrec_django.engine.relevance.data import TrainingData, outcome_weights, without_pings
+from llmrec_django.engine.relevance.data import TrainingData, outcome_weights
 from llmrec_django.engine.relevance.distributed import Group
 from llmrec_django.engine.relevance.loss import full_softmax_loss, sampled_softmax_loss
 from llmrec_django.engine.relevance.model import RelevanceModel
@@ -118,7 +118,7 @@ def fit(
     if validation is None and epochs is None:
         raise ValueError("Cannot train the relevance model. Give validation targets or a number of epochs.")
     run_log = run_log or RunLog()
-    log = without_pings(log)
+    log = log.without_pings()
     weights = outcome_weights(
         log, negative_weight=config.negative_weight, repeats=config.seen_in_softmax, failure_verbs=failure_verbs
     )

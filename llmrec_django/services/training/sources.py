@@ -17,7 +17,6 @@ from llmrec_django.engine.cf import content, ease, ials, item_knn, linear_next, 
 from llmrec_django.engine.cf.content import unit_rows
 from llmrec_django.engine.cf.item_to_item import latest_steps
 from llmrec_django.engine.interactions import stack_histories
-from llmrec_django.engine.relevance.data import without_pings
 from llmrec_django.engine.relevance.item_features import Whitening
 
 if TYPE_CHECKING:
@@ -56,8 +55,8 @@ class Asked:
     increasing, and what `NeighbourSource.read` gave of them."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "histories", without_pings(self.log.choices()).histories())
-        object.__setattr__(self, "liked", without_pings(self.log.positive()).histories())
+        object.__setattr__(self, "histories", self.log.choices().without_pings().histories())
+        object.__setattr__(self, "liked", self.log.positive().without_pings().histories())
 
     @classmethod
     def of(cls, log: InteractionLog, learners: NDArray[np.integer], profiles: Float32Matrix | None = None) -> Asked:
@@ -344,7 +343,7 @@ class Material:
     """What was taken up, runs of interactions with one resource counted once."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "chosen", without_pings(self.log.choices()))
+        object.__setattr__(self, "chosen", self.log.choices().without_pings())
 
 
 @dataclass(frozen=True, slots=True)

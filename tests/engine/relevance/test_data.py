@@ -8,7 +8,6 @@ from llmrec_django.engine.relevance.data import (
     gap_buckets,
     latest,
     outcome_weights,
-    without_pings,
 )
 
 
@@ -84,15 +83,6 @@ def test_padding_is_never_a_target_nor_read_before_one():
     assert batch.resources.tolist() == [[1, 2], [0, 0]]
     assert batch.places.tolist() == [0, 1, 2, 3]
     assert batch.targets.tolist() == [1, 2, 3, 4]
-
-
-def test_progress_reports_collapse_to_the_last_one():
-    log = log_of([1, 1, 2, 1], [1], verbs=[0, 3, 0, 5, 0])
-    kept = without_pings(log)
-    assert kept.resources.tolist() == [1, 2, 1, 1]
-    assert kept.verbs.tolist() == [3, 0, 5, 0]
-    empty = log_of([], [])
-    assert len(without_pings(empty)) == 0
 
 
 def test_the_best_outcome_decides_at_the_first_meeting():

@@ -189,7 +189,9 @@ class TestVersions:
         """What was asked to be scored: (version, blend)."""
         asked = []
         service = "llmrec_django.services.ranking.score_learners"
-        monkeypatch.setattr(service, lambda version, learners, blend=None: asked.append((version.pk, blend)) or {})
+        monkeypatch.setattr(
+            service, lambda version, learners, blend=None, known=None: asked.append((version.pk, blend)) or {}
+        )
         return asked
 
     def serve(self, experiment, learner, version=None, **settings):

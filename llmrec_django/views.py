@@ -194,7 +194,7 @@ class AboutForm(forms.ModelForm):
         model = LearnerProfile
         fields = ("goals", "interests", "level", "languages", "minutes_per_week", "personalise")
         labels = {"level": _("Level"), "personalise": _("Personal recommendations")}
-        help_texts = {"personalise": _("Off: what you do here is neither recorded nor used.")}
+        help_texts = {"personalise": _("Without the tick what you do here is neither recorded nor used.")}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -11,7 +11,6 @@ from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from llmrec_django.engine.cf.content import ContentConfig
 from llmrec_django.engine.cf.popularity import PopularityConfig
 from llmrec_django.engine.evaluation.metrics import ndcg, relevance_hits
 from llmrec_django.engine.evaluation.splits import leave_one_out
@@ -185,7 +184,7 @@ class TestTrain:
         assert list(serving.config["sources"]) == ["transitions"]
         assert "transitions is the best" in serving.why
 
-    def test_numbers_of_texts_and_of_lately_are_chosen_too_and_serve(self, world, settings, monkeypatch):
+    def test_numbers_of_lately_are_chosen_too_and_those_of_texts_are_not(self, world, settings, monkeypatch):
         settings.LLMREC = {**settings.LLMREC, "TRAIN_SOURCES": ("transitions", "content", "popular_lately")}
         tried = {}
         choose = training.fitting.choose
@@ -194,27 +193,18 @@ class TestTrain:
             choice = choose(fit, start, *args, **options)
             tried[type(start).__name__] = choice
             # What it has found is as good as anything else for seeing that it is used.
-            if isinstance(start, ContentConfig):
-                return replace(choice, config=replace(start, dimensions=12, decay=0.5, max_history=5))
             return replace(choice, config=replace(start, half_life_days=3.0)) if start == lately else choice
 
         lately = PopularityConfig(half_life_days=14.0)
         monkeypatch.setattr(training.fitting, "choose", counted)
         monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
         version = training.train("default", tune_s=0.05)
-        assert len(tried["ContentConfig"].trials) > 1
         assert len(tried["PopularityConfig"].trials) > 1
         assert version.status == "active"
-        assert version.config["sources"]["content"] == {
-            "dimensions": 12,
-            "whitening": 0.5,
-            "decay": 0.5,
-            "max_history": 5,
-        }
         assert version.config["sources"]["popular_lately"] == {"half_life_days": 3.0}
+        assert "ContentConfig" not in tried
         served = {source.name: source for source in scorer_of(version).sources}
-        assert served["content"].vectors.shape == (N, 12)
-        assert (served["content"].decay, served["content"].max_history) == (0.5, 5)
+        assert (served["content"].decay, served["content"].max_history) == (0.9, 20)
 
     def test_a_rejected_run_leaves_what_serves(self, world, monkeypatch):
         first = training.train("default")

@@ -31,17 +31,6 @@ class ContentConfig:
     """How many of the latest resources count."""
 
 
-SCORING_FIELDS = ("decay", "max_history")
-"""Fields that change scores only, not the fit."""
-SEARCH_SPACE: Mapping[str, tuple[Any, ...]] = {
-    "decay": (0.5, 0.7, 0.8, 0.9, 0.95, 1.0),
-    "max_history": (1, 5, 20, 50),
-    "whitening": (0.0, 0.5, 1.0),
-    "dimensions": (64, 128, 256),
-}
-"""Values `choose` tries."""
-
-
 @dataclass(frozen=True, eq=False)
 class ContentModel:
     """Scores a resource by its cosine with the mean of the learner's recent ones."""

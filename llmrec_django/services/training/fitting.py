@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmrec_django.conf import conf
@@ -71,11 +70,9 @@ def choose_numbers(run: Run, split: Split, others: Sequence[str] = ()) -> None:
         recipe = RECIPES.get(name)
         if recipe is None or recipe.module is None or not recipe.suits(split.train):
             continue
-        if recipe.of_texts and (run.texts is None or not run.texts.any()):
-            continue
         try:
             choice = choose(
-                partial(_fit_texts, recipe.module, run.texts) if recipe.of_texts else recipe.module.fit,
+                recipe.module.fit,
                 recipe.start,
                 recipe.module.SEARCH_SPACE,
                 inner,
@@ -89,11 +86,6 @@ def choose_numbers(run: Run, split: Split, others: Sequence[str] = ()) -> None:
             continue
         run.configs[name] = choice.config
         run.say(f"{name}: {len(choice.trials)} configurations tried, NDCG@10 {choice.score:.4f}.")
-
-
-def _fit_texts(module: Any, texts: Float32Matrix | None, log: Any, config: Any) -> Any:
-    """Fit what learns from texts alone where `choose` hands over a log."""
-    return module.fit(texts, config)
 
 
 def fit_sources(

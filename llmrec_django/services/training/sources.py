@@ -358,8 +358,6 @@ class Recipe:
     """The engine's module with SEARCH_SPACE, for sources whose numbers are chosen."""
     suits: Callable[[InteractionLog], bool] = lambda log: True
     """Whether it is worth fitting on a log of this size."""
-    of_texts: bool = False
-    """The module fits on text vectors, not on a log."""
 
 
 def _neighbours(module: Any, *, is_dense: bool = False) -> Callable[[str, Material, Any], Source | None]:
@@ -410,12 +408,9 @@ RECIPES: Mapping[str, Recipe] = {
     "item_knn": Recipe(item_knn.ItemKnnConfig(), _neighbours(item_knn), item_knn),
     "ials": Recipe(ials.IalsConfig(), _fitted_as(FactorSource, ials), ials, _is_large),
     "user_knn": Recipe(user_knn.UserKnnConfig(), _fitted_as(HistorySource, user_knn), user_knn, _is_small),
-    "content": Recipe(
-        content.ContentConfig(CONTENT_SIZE, CONTENT_WHITENING, CONTENT_DECAY, CONTENT_HISTORY),
-        _content,
-        content,
-        of_texts=True,
-    ),
+    # Its numbers are not chosen: what is held out was chosen by somebody before, and texts are for resources that were
+    # not. What suits the one is worse for the other (docs/decisions/0006).
+    "content": Recipe(content.ContentConfig(CONTENT_SIZE, CONTENT_WHITENING, CONTENT_DECAY, CONTENT_HISTORY), _content),
     "popularity": Recipe(popularity.PopularityConfig(), _popularity),
     "popular_lately": Recipe(popularity.PopularityConfig(half_life_days=LATELY_DAYS), _popularity, popularity),
 }

@@ -25,9 +25,8 @@ def test_numbers_are_chosen_on_what_is_held_out(name):
     rng = np.random.default_rng(0)
     split = leave_one_out(InteractionLog.from_arrays(rng.integers(0, 40, 400), rng.integers(0, 30, 400)))
     module, start = CHOSEN[name].module, CHOSEN[name].start
-    texts = rng.normal(size=(30, 8)).astype(np.float32)
     choice = choose(
-        (lambda log, config: module.fit(texts, config)) if CHOSEN[name].of_texts else module.fit,
+        module.fit,
         start,
         module.SEARCH_SPACE,
         split,

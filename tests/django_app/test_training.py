@@ -199,7 +199,7 @@ class TestTrain:
         monkeypatch.setattr(training.fitting, "choose", counted)
         monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
         version = training.train("default", tune_s=0.05)
-        assert len(tried["PopularityConfig"].trials) > 1
+        assert "PopularityConfig" in tried
         assert version.status == "active"
         assert version.config["sources"]["popular_lately"] == {"half_life_days": 3.0}
         assert "ContentConfig" not in tried

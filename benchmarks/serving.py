@@ -7,8 +7,8 @@ and go on from one resource to the next; popularity as Zipf has it. The version'
 and blend are fitted on all of it and the relevance model is trained for one pass over a part of the learners, so that
 its files have their real form and size. All is kept under the data folder: the second run measures at once.
 
-Each list is made by `api.recommend` in a fresh process, and the very statements that it sent are run again through
-bare psycopg, in turns, so that neither always finds the pages warm. "The sum" is those statements, each on its own, and
+Each list is made by `api.recommend` in a fresh process, and the very statements that it sent are run through bare
+psycopg, in turns, so that neither always finds the pages warm. "The sum" is those statements, each on its own, and
 one pass of the network through ONNX Runtime. What they take in as few messages as the product sends is printed too.
 """
 
@@ -301,7 +301,11 @@ def _time_network(scoring: Any) -> list[float]:
 
 
 def _against_bare(learners: list[Any], connection: Any) -> tuple[list[float], list[float], list[float], list[int]]:
-    """Time lists, their statements each on its own, and the same in the messages that the product sends them in."""
+    """Time lists, their statements each on its own, and the same in the messages that the product sends them in.
+
+    What a list sends is known once it has been made, and then its pages are warm. So all lists are made once, and in a
+    second round each is timed against what it sent in the first, now one first and now the other.
+    """
     import psycopg
 
     from llmrec_django import api
@@ -312,36 +316,53 @@ def _against_bare(learners: list[Any], connection: Any) -> tuple[list[float], li
         statements.append((sql, params))
         return execute(sql, params, many, context)
 
+    sent, remembered = [], []
+    with connection.execute_wrapper(record):
+        for learner in learners:
+            statements.clear()
+            before = _remembered()
+            api.recommend(learner, k=10)
+            sent.append(list(statements))
+            remembered.append([new - old for new, old in zip(_remembered(), before, strict=True)])
     parameters = connection.get_connection_params()
     parameters.pop("cursor_factory", None)
     parameters.pop("context", None)
-    product, counts = [], []
+    product: list[float] = []
     replayed: dict[bool, list[float]] = {False: [], True: []}
-
-    def replay(turn: int) -> None:
-        for as_sent in (False, True) if turn // 2 % 2 else (True, False):
-            replayed[as_sent].append(_replay(direct, statements, as_sent=as_sent))
-
     with psycopg.connect(**parameters, autocommit=True) as direct:
         direct.prepare_threshold = None
-        for turn, learner in enumerate(learners):
-            statements.clear()
-            # What it will send is known once it has been sent: for those whose turn is bare first, it is sent twice.
-            if turn % 2:
-                with connection.execute_wrapper(record):
-                    api.recommend(learner, k=10)
-                replay(turn)
-            began = time.perf_counter()
-            if turn % 2:
+        for turn, (learner, theirs, learnt) in enumerate(zip(learners, sent, remembered, strict=True)):
+            _forget(learnt)  # or it would send less than the first time
+
+            def time_product(learner: Any = learner) -> None:
+                began = time.perf_counter()
                 api.recommend(learner, k=10)
+                product.append(time.perf_counter() - began)
+
+            # The one way or the other of sending them: each kind is then as often first as second.
+            as_sent = bool(turn // 2 % 2)
+            if turn % 2:
+                replayed[as_sent].append(_replay(direct, theirs, as_sent=as_sent))
+                time_product()
             else:
-                with connection.execute_wrapper(record):
-                    api.recommend(learner, k=10)
-            product.append(time.perf_counter() - began)
-            if not turn % 2:
-                replay(turn)
-            counts.append(len(statements))
-    return product, replayed[False], replayed[True], counts
+                time_product()
+                replayed[as_sent].append(_replay(direct, theirs, as_sent=as_sent))
+    return product, replayed[False], replayed[True], [len(theirs) for theirs in sent]
+
+
+def _remembered() -> list[set[int]]:
+    """Return of which resources this process remembers who chose them."""
+    from llmrec_django.retrieval import facts
+
+    return [set(memory.rows) for memory in (facts._choosers, facts._lately)]
+
+
+def _forget(learnt: list[set[int]]) -> None:
+    from llmrec_django.retrieval import facts
+
+    for memory, resources in zip((facts._choosers, facts._lately), learnt, strict=True):
+        for pk in resources:
+            memory.rows.pop(pk, None)
 
 
 def _replay(direct: Any, statements: list[tuple[str, Any]], *, as_sent: bool) -> float:

@@ -60,6 +60,25 @@ class Block(nn.Module):
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         return self.attention_out(mixed.transpose(1, 2).reshape(batch, length, size))  # [B, L, D]
 
+    def at(self, x: Tensor, places: Tensor) -> Tensor:
+        """[B, L, D] → [B, D]: what `forward` gives at one place of each row, int64 [B], and nothing of the others.
+
+        What is asked in serving is the last state alone: in the last block that is a third of the work.
+        """
+        batch, length, size = x.shape
+        x_at = x.gather(1, places.view(-1, 1, 1).expand(-1, 1, size))  # [B, 1, D]
+        of_query, of_rest = self.query_key_value.weight.split([size, 2 * size])
+        query = functional.linear(self.attention_norm(x_at), of_query).view(batch, 1, self.heads, size // self.heads)
+        rest = functional.linear(self.attention_norm(x), of_rest).view(batch, length, 2, self.heads, size // self.heads)
+        key, value = rest.permute(2, 0, 3, 1, 4).unbind(0)  # [B, H, L, D/H] each
+        weights = query.transpose(1, 2) @ key.transpose(2, 3) / math.sqrt(size // self.heads)  # [B, H, 1, L]
+        later = torch.arange(length, device=x.device) > places.view(-1, 1, 1, 1)
+        mixed = weights.masked_fill(later, -torch.inf).softmax(dim=-1) @ value  # [B, H, 1, D/H]
+        x_at = x_at + self.attention_out(mixed.transpose(1, 2).reshape(batch, 1, size))
+        gate, value = self.gate_and_value(self.forward_norm(x_at)).chunk(2, dim=-1)
+        x_at = x_at + self.forward_out(functional.silu(gate) * value)
+        return x_at[:, 0]
+
 
 class LearnerTransformer(nn.Module):
     """T: what S(u) is without E(u). This part alone is exported for serving."""
@@ -94,16 +113,35 @@ class LearnerTransformer(nn.Module):
         Returns:
             float [B, L + 1, D]: [:, n] is the state after the first n interactions.
         """
+        x = self._steps(resources, verbs, values, gaps, profile)
+        for block in self.blocks:
+            x = block(x)
+        state: Tensor = self.norm(x)
+        return state
+
+    def last(
+        self, resources: Tensor, verbs: Tensor, values: Tensor, gaps: Tensor, profile: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """Compute the state after all interactions alone, float [B, D]: as `forward` gives it at [b, lengths[b]].
+
+        Without dropout, so not for training. Arguments as for `forward`; lengths: int64 [B].
+        """
+        x = self._steps(resources, verbs, values, gaps, profile)
+        *first, final = self.blocks
+        for block in first:
+            x = block(x)
+        state: Tensor = self.norm(final.at(x, lengths))
+        return state
+
+    def _steps(self, resources: Tensor, verbs: Tensor, values: Tensor, gaps: Tensor, profile: Tensor) -> Tensor:
+        """Lay out what the blocks read: the pseudo-step, then the interactions; float [B, L + 1, D]."""
         known = (~torch.isnan(values)).to(resources.dtype)
         given = torch.stack([torch.nan_to_num(values) * known, known], dim=-1)  # [B, L, 2]
         steps = self.read(resources) + self.verb(verbs) + self.gap(gaps) + self.value(given)  # [B, L, D]
         first = (self.start + self.read(profile)).unsqueeze(1)  # [B, 1, D]
         x = torch.cat([first, steps], dim=1)
-        x = self.dropout(x + self.position.weight[: x.shape[1]])
-        for block in self.blocks:
-            x = block(x)
-        state: Tensor = self.norm(x)
-        return state
+        laid: Tensor = self.dropout(x + self.position.weight[: x.shape[1]])
+        return laid
 
 
 class RelevanceModel(nn.Module):

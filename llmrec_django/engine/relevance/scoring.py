@@ -59,10 +59,14 @@ def learner_vectors(
             if profiles is None
             else torch.as_tensor(profiles[rows], device=device)
         )
-        states = model.transformer(
-            vectors[batch["resources"]], batch["verbs"], batch["values"], batch["gaps"], model.profile_vectors(profile)
+        last = model.transformer.last(  # [B, D]
+            vectors[batch["resources"]],
+            batch["verbs"],
+            batch["values"],
+            batch["gaps"],
+            model.profile_vectors(profile),
+            batch["lengths"],
         )
-        last = states[torch.arange(len(rows), device=device), batch["lengths"]]  # [B, D]
         if with_learner_embedding and model.learner is not None:
             last = last + model.learner(torch.as_tensor(rows, device=device))
         result[part] = last.float().cpu().numpy()

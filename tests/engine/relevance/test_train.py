@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from llmrec_django.engine.interactions import InteractionLog
+from llmrec_django.engine.relevance.model import RelevanceModel
 from llmrec_django.engine.relevance.run_log import open_run_log
 from llmrec_django.engine.relevance.scoring import learner_vectors, mean_ndcg, target_ranks
 from llmrec_django.engine.relevance.train import Validation, fit, learner_shares
@@ -267,3 +268,20 @@ def test_needs_to_know_when_to_stop_and_something_to_learn(cycle, small):
 def test_equal_scores_earn_nothing():
     assert mean_ndcg(np.array([1, 2, 11])) == pytest.approx((1 + 1 / np.log2(3)) / 3)
     assert mean_ndcg(np.array([], dtype=np.int64)) == 0
+
+
+def test_the_last_state_alone_is_the_last_of_all_states(small):
+    torch.manual_seed(0)
+    model = RelevanceModel(small, torch.randn(12, 8), torch.ones(12, dtype=torch.bool), n_verbs=3).eval()
+    lengths = torch.tensor([0, 1, 5, 7])
+    resources, profile = torch.randn(4, 7, small.embedding_size), torch.randn(4, small.embedding_size)
+    verbs, gaps, values = torch.randint(3, (4, 7)), torch.randint(4, (4, 7)), torch.rand(4, 7)
+    with torch.no_grad():
+        states = model.transformer(resources, verbs, values, gaps, profile)
+        last = model.transformer.last(resources, verbs, values, gaps, profile, lengths)
+        padded = model.transformer.last(torch.cat([resources, resources[:, :1]], dim=1),
+                                        *(torch.cat([part, part[:, :1]], dim=1) for part in (verbs, values, gaps)),
+                                        profile, lengths)  # fmt: skip
+    expected = states[torch.arange(4), lengths]
+    assert torch.allclose(last, expected, atol=1e-5)
+    assert torch.allclose(padded, expected, atol=1e-5)  # what follows is not looked at

@@ -58,6 +58,10 @@ class RelevanceConfig:
     """Share of resources that must borrow E(i) in a step, as those that training never met will have to."""
     learner_dropout: float = 0.5
     """Share of learners that must do without E(u) in a step, so that S(u) works for strangers."""
+    reversed_share: float = 0.33
+    """Share of learners, others in each pass, whose sequence is told from its end: to say what came before teaches what
+    belongs together as well as to say what comes next does, and passes can go on for longer before they tire (cf. Liu
+    et al. 2021, arXiv 2105.00522). What is told so is marked, and lists are made without the mark."""
     profile_dropout: float = 0.3
     """Share of learners whose profile is hidden in a step."""
     clip_norm: float = 1.0
@@ -74,7 +78,7 @@ class RelevanceConfig:
 
     max_epochs: int = 60
     """Passes over the data at most."""
-    patience: int = 3
+    patience: int = 5
     """Epochs without a better validation score after which training stops."""
     average_epochs: float = 3.0
     """The weights kept are a running average over about so many epochs; 0 keeps the last ones."""
@@ -92,7 +96,7 @@ class RelevanceConfig:
             need(getattr(self, name) >= 1, name, "1 or more")
         for name in ("batch_positions", "sampled_negatives", "max_epochs", "patience", "validation_learners"):
             need(getattr(self, name) >= 1, name, "1 or more")
-        for name in ("dropout", "delta_dropout", "learner_dropout", "profile_dropout"):
+        for name in ("dropout", "delta_dropout", "learner_dropout", "profile_dropout", "reversed_share"):
             need(0 <= getattr(self, name) < 1, name, "a fraction from 0 up to, but not including, 1")
         for name in ("weight_decay", "reg_learner", "reg_resource", "negative_weight", "average_epochs", "warmup_frac"):
             need(getattr(self, name) >= 0, name, "0 or more")

@@ -5,7 +5,7 @@ Letters of the shapes: B rows of the batch, L interactions in the longest of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,9 +35,9 @@ def gap_buckets(times: ArrayLike) -> NDArray[np.int64]:
 
 
 def outcome_weights(
-    log: InteractionLog, *, negative_weight: float, repeats: bool = False, failure_verbs: Collection[int] = ()
+    log: InteractionLog, *, negative_weight: float, failure_verbs: Collection[int] = ()
 ) -> NDArray[np.float32]:
-    """Say how strongly each interaction is to be predicted (> 0), avoided (< 0) or neither (0).
+    """Say how strongly the resource of each interaction is to be predicted (> 0), avoided (< 0) or neither (0).
 
     The strongest thing a learner ever did with a resource decides: what was later completed is the better answer to
     "what next" already when it was first opened. Where the resource was turned down at last, or failed and never
@@ -46,11 +46,10 @@ def outcome_weights(
     Args:
         log: All interactions.
         negative_weight: Factor on the weights below 0.
-        repeats: Predict a resource at every meeting, not only the first: for sites that recommend things again.
         failure_verbs: Codes that mean a failed attempt.
 
     Returns:
-        float32 [n].
+        float32 [n]; the same at every meeting of a learner with a resource.
     """
     if not len(log):
         return np.zeros(0, np.float32)
@@ -63,7 +62,28 @@ def outcome_weights(
     worst_last = np.where(np.isin(log.verbs[last], list(failure_verbs)), -np.abs(weights[last]), weights[last])
     outcome = np.where(worst_last < 0, negative_weight * worst_last, np.maximum(best, 0))
     result: NDArray[np.float32] = outcome[pair].astype(np.float32)
-    return result if repeats else np.where(log.is_first, result, np.float32(0))
+    return result
+
+
+def with_reversed(log: InteractionLog, weights: NDArray[np.float32]) -> tuple[InteractionLog, NDArray[np.float32]]:
+    """Append each learner's interactions, latest first, as those of `log.n_learners` more learners; times negated."""
+    rows = (log.offsets[:-1] + log.lengths - 1)[log.learners] - log.positions
+
+    def both(column: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([column, column[rows]])
+
+    doubled = replace(
+        log,
+        learners=np.concatenate([log.learners, log.learners + np.int32(log.n_learners)]),
+        resources=both(log.resources),
+        weights=both(log.weights),
+        times=np.concatenate([log.times, -log.times[rows]]),
+        verbs=both(log.verbs),
+        values=both(log.values),
+        taken_up=both(log.taken_up),
+        n_learners=2 * log.n_learners,
+    )
+    return doubled, both(weights)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +92,8 @@ class Batch:
 
     learners: NDArray[np.int64]
     """[B]"""
+    is_reversed: NDArray[np.bool_]
+    """The learner's sequence is told from its end; [B]"""
     resources: NDArray[np.int64]
     """What the model reads; [B, L]; padding is 0 and never looked at."""
     verbs: NDArray[np.int64]
@@ -98,7 +120,8 @@ class TrainingData:
         weights: `outcome_weights` of it.
         max_length: Interactions that the model can read.
         batch_positions: Interactions in a batch, padding included, about.
-        hide_seen: Leave what a learner had before out of the softmax.
+        hide_seen: Leave what a learner had before out of the softmax, and predict a resource at the first meeting.
+        reversed_share: Share of learners, others in each epoch, whose sequence is told from its end.
     """
 
     def __init__(
@@ -109,7 +132,13 @@ class TrainingData:
         max_length: int,
         batch_positions: int,
         hide_seen: bool,
+        reversed_share: float = 0.0,
     ) -> None:
+        self.n_learners, self.reversed_share = log.n_learners, reversed_share
+        if reversed_share:
+            log, weights = with_reversed(log, weights)
+        if hide_seen:
+            weights = np.where(log.is_first, weights, np.float32(0))
         self.log, self.weights = log, weights
         self.max_length, self.batch_positions, self.hide_seen = max_length, batch_positions, hide_seen
         gaps = np.full(len(log), np.nan)
@@ -122,16 +151,19 @@ class TrainingData:
 
         The first piece of a long sequence has a random length, so that the cuts lie elsewhere in each epoch.
         """
-        starts, lengths = self.log.offsets[:-1], self.log.lengths
+        learners = np.arange(self.n_learners)
+        if self.reversed_share:
+            learners[rng.random(self.n_learners) < self.reversed_share] += self.n_learners
+        starts, lengths = self.log.offsets[learners], self.log.lengths[learners]
         first = np.minimum(lengths, rng.integers(1, self.max_length + 1, size=len(lengths)))
         first = np.where(lengths <= self.max_length, lengths, first)
         more = -(-(lengths - first) // self.max_length)
         count = np.where(lengths > 0, 1 + more, 0)
-        learner = np.repeat(np.arange(len(lengths)), count)
-        number = np.arange(len(learner)) - np.repeat(np.cumsum(count) - count, count)
-        begin = np.where(number == 0, 0, first[learner] + (number - 1) * self.max_length)
-        end = np.minimum(first[learner] + number * self.max_length, lengths[learner])
-        return starts[learner] + begin, starts[learner] + end
+        row = np.repeat(np.arange(len(lengths)), count)
+        number = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+        begin = np.where(number == 0, 0, first[row] + (number - 1) * self.max_length)
+        end = np.minimum(first[row] + number * self.max_length, lengths[row])
+        return starts[row] + begin, starts[row] + end
 
     def batches(self, rng: np.random.Generator) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Group the pieces of one epoch by length, so that padding is rare, and shuffle the groups.
@@ -179,7 +211,8 @@ class TrainingData:
         useful = self.weights[rows] != 0
         places, rows = places[useful], rows[useful]
         return Batch(
-            learners=learners,
+            learners=learners % self.n_learners,
+            is_reversed=learners >= self.n_learners,
             resources=np.where(real, log.resources[index], 0).astype(np.int64),
             verbs=np.where(real, log.verbs[index], 0).astype(np.int64),
             values=np.where(real, log.values[index], np.float32(np.nan)),

@@ -92,6 +92,7 @@ class LearnerTransformer(nn.Module):
         self.value = nn.Linear(2, size, bias=False)
         self.position = nn.Embedding(config.max_length + 1, size)
         self.start = nn.Parameter(torch.zeros(size))
+        self.reversed = nn.Parameter(torch.zeros(size))
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(size)
@@ -100,7 +101,15 @@ class LearnerTransformer(nn.Module):
             nn.init.normal_(block.attention_out.weight, std=0.5 / math.sqrt(2 * config.layers * size))
             nn.init.normal_(block.forward_out.weight, std=0.5 / math.sqrt(2 * config.layers * config.hidden_size))
 
-    def forward(self, resources: Tensor, verbs: Tensor, values: Tensor, gaps: Tensor, profile: Tensor) -> Tensor:
+    def forward(
+        self,
+        resources: Tensor,
+        verbs: Tensor,
+        values: Tensor,
+        gaps: Tensor,
+        profile: Tensor,
+        is_reversed: Tensor | None = None,
+    ) -> Tensor:
         """Compute the state after each number of interactions.
 
         Args:
@@ -109,11 +118,14 @@ class LearnerTransformer(nn.Module):
             values: Ratings or progress in [0, 1], NaN for none; float [B, L].
             gaps: `gap_buckets` of the time since the interaction before; int64 [B, L].
             profile: A·f of the profile's text, zeros for none; float [B, D].
+            is_reversed: Whose interactions stand latest first; bool [B]. None: nobody's.
 
         Returns:
             float [B, L + 1, D]: [:, n] is the state after the first n interactions.
         """
         x = self._steps(resources, verbs, values, gaps, profile)
+        if is_reversed is not None:
+            x = x + self.reversed * is_reversed.view(-1, 1, 1)
         for block in self.blocks:
             x = block(x)
         state: Tensor = self.norm(x)

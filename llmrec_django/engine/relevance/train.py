@@ -119,9 +119,7 @@ def fit(
         raise ValueError("Cannot train the relevance model. Give validation targets or a number of epochs.")
     run_log = run_log or RunLog()
     log = log.without_pings()
-    weights = outcome_weights(
-        log, negative_weight=config.negative_weight, repeats=config.seen_in_softmax, failure_verbs=failure_verbs
-    )
+    weights = outcome_weights(log, negative_weight=config.negative_weight, failure_verbs=failure_verbs)
     if not (weights > 0).any():
         raise ValueError("Cannot train the relevance model. No interaction speaks for a resource. Collect some first.")
     data = TrainingData(
@@ -130,6 +128,7 @@ def fit(
         max_length=config.max_length,
         batch_positions=config.batch_positions,
         hide_seen=not config.seen_in_softmax,
+        reversed_share=config.reversed_share,
     )
     if validation is not None:
         validation = validation.sample(config.validation_learners, config.seed)
@@ -146,7 +145,7 @@ def fit(
     ).to(device)
     group = Group.from_environment(device)
     torch.manual_seed(config.seed + group.rank)  # equal weights, other dropout in each process
-    shares = learner_shares(log, weights, learner_weight_limit)
+    shares = learner_shares(log, data.weights[: len(log)], learner_weight_limit)
     trainer = _Trainer(config, model, data, profiles, group, shares)
     fingerprint = _fingerprint(config, log, features, shares, epochs)
     history: list[dict[str, float]] = []
@@ -322,7 +321,12 @@ class _Trainer:
             shown = torch.rand(len(read), 1, device=self.device) >= config.profile_dropout
             profile = tensor(self.profiles[batch.learners]) * shown
         states = model.transformer(
-            vectors[read], tensor(batch.verbs), tensor(batch.values), tensor(batch.gaps), model.profile_vectors(profile)
+            vectors[read],
+            tensor(batch.verbs),
+            tensor(batch.values),
+            tensor(batch.gaps),
+            model.profile_vectors(profile),
+            tensor(batch.is_reversed),
         )  # [B, L + 1, D]
         if model.learner is not None:
             embedding = model.learner(tensor(batch.learners))  # [B, D]

@@ -8,6 +8,7 @@ from llmrec_django.engine.relevance.data import (
     gap_buckets,
     latest,
     outcome_weights,
+    with_reversed,
 )
 
 
@@ -17,9 +18,10 @@ def log_of(*histories, **columns):
     return InteractionLog.from_arrays(learners, resources, n_learners=len(histories), n_resources=1000, **columns)
 
 
-def data_of(log, max_length=5, batch_positions=40, hide_seen=True):
+def data_of(log, max_length=5, batch_positions=40, hide_seen=True, **options):
     weights = outcome_weights(log, negative_weight=0.2)
-    return TrainingData(log, weights, max_length=max_length, batch_positions=batch_positions, hide_seen=hide_seen)
+    sizes = {"max_length": max_length, "batch_positions": batch_positions}
+    return TrainingData(log, weights, hide_seen=hide_seen, **sizes, **options)
 
 
 def random_log(seed=0, longest=23):
@@ -88,20 +90,59 @@ def test_padding_is_never_a_target_nor_read_before_one():
 def test_the_best_outcome_decides_at_the_first_meeting():
     # viewed .3 now, completed 1 later: worth 1 when first met, nothing the second time
     log = log_of([1, 2, 1], weights=[0.3, 0.5, 1.0])
-    assert outcome_weights(log, negative_weight=0.2).tolist() == pytest.approx([1.0, 0.5, 0.0])
-    assert outcome_weights(log, negative_weight=0.2, repeats=True).tolist() == pytest.approx([1.0, 0.5, 1.0])
+    assert outcome_weights(log, negative_weight=0.2).tolist() == pytest.approx([1.0, 0.5, 1.0])
+    assert data_of(log).weights.tolist() == pytest.approx([1.0, 0.5, 0.0])
+    assert data_of(log, hide_seen=False).weights.tolist() == pytest.approx([1.0, 0.5, 1.0])
+    # Told from its end it is met last first: there it is to be predicted.
+    assert data_of(log, reversed_share=0.5).weights.tolist() == pytest.approx([1.0, 0.5, 0.0, 1.0, 0.5, 0.0])
 
 
 def test_what_was_turned_down_at_last_is_to_be_avoided():
     log = log_of([1, 2, 1], [1, 2, 1], weights=[0.8, 0.5, -1.0, -1.0, 0.5, 0.8])
-    assert outcome_weights(log, negative_weight=0.2).tolist() == pytest.approx([-0.2, 0.5, 0, 0.8, 0.5, 0])
+    assert outcome_weights(log, negative_weight=0.2).tolist() == pytest.approx([-0.2, 0.5, -0.2, 0.8, 0.5, 0.8])
+
+
+def test_the_sequence_told_from_its_end_has_the_same_steps_and_gaps():
+    day = 86400.0
+    log = log_of(
+        [1, 2, 3], [], [4, 5], times=[0, 7200, 2 * day, 0, np.nan], verbs=[0, 1, 2, 3, 4], weights=[1, 2, 3, 4, 5]
+    )
+    doubled, weights = with_reversed(log, np.arange(5, dtype=np.float32))
+    assert [history.tolist() for history in doubled.histories()] == [[1, 2, 3], [], [4, 5], [3, 2, 1], [], [5, 4]]
+    assert doubled.verbs.tolist() == [0, 1, 2, 3, 4, 2, 1, 0, 4, 3]
+    assert weights.tolist() == [0, 1, 2, 3, 4, 2, 1, 0, 4, 3]
+    assert doubled.n_learners == 6
+    data = data_of(log, reversed_share=0.5)
+    forward, backward = (data.assemble(np.array([begin]), np.array([begin + 3])) for begin in (0, 5))
+    assert forward.gaps.tolist() == [[0, 3]]
+    assert backward.gaps.tolist() == [[0, 5]]
+    assert backward.resources.tolist() == [[3, 2]]
+    assert backward.targets.tolist() == [3, 2, 1]
+
+
+def test_each_epoch_tells_others_from_the_end_and_nobody_both_ways():
+    log = random_log(4)
+    data = data_of(log, reversed_share=0.3)
+    told = []
+    for epoch in range(2):
+        ways, predicted = {}, []
+        for begin, end in data.batches(np.random.default_rng(epoch)):
+            batch = data.assemble(begin, end)
+            for learner, way in zip(batch.learners.tolist(), batch.is_reversed.tolist(), strict=True):
+                assert ways.setdefault(learner, way) == way
+            rows = batch.places // (batch.resources.shape[1] + 1)
+            predicted += list(zip(batch.learners[rows].tolist(), batch.targets.tolist(), strict=True))
+        assert sorted(predicted) == sorted(zip(log.learners.tolist(), log.resources.tolist(), strict=True))
+        told.append({learner for learner, way in ways.items() if way})
+    assert told[0] != told[1]
+    assert 5 < len(told[0]) < 30  # of 60 learners, some of them without history
 
 
 def test_failed_and_left_is_to_be_avoided_failed_and_passed_is_not():
     viewed, failed, passed = 0, 1, 2
     log = log_of([1, 2, 1], [1, 2, 1], weights=[0.3] * 5 + [1], verbs=[viewed, viewed, failed, failed, viewed, passed])
     found = outcome_weights(log, negative_weight=0.5, failure_verbs=[failed])
-    assert found.tolist() == pytest.approx([-0.15, 0.3, 0, 1, 0.3, 0])
+    assert found.tolist() == pytest.approx([-0.15, 0.3, -0.15, 1, 0.3, 1])
 
 
 def test_neutral_interactions_are_read_and_not_predicted():

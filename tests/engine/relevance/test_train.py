@@ -111,7 +111,7 @@ def test_one_learners_flood_weighs_no_more_than_the_limit(cycle, small, sampled)
     )
     config = dataclasses.replace(config, seen_in_softmax=True)  # else only its first meetings count
     states = {
-        limit: fit(config, log, no_text(log), learner_weight_limit=limit, epochs=10).model for limit in (5.0, np.inf)
+        limit: fit(config, log, no_text(log), learner_weight_limit=limit, epochs=20).model for limit in (5.0, np.inf)
     }
 
     def forwards(model):

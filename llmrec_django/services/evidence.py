@@ -98,6 +98,8 @@ def without_deed(stored: Mapping[str, Any], resource_id: int) -> dict[str, Any]:
         evidence = Evidence.from_dict(stored)
     except (AttributeError, TypeError, ValueError):  # written by another release
         return {}
+    if resource_id not in {one.id for one in evidence.resources()[1:]}:
+        return dict(stored)
     told = _without(evidence, {resource_id}).to_dict()
     told.pop("parts", None)
     return told

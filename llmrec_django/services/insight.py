@@ -165,6 +165,7 @@ def forget_deed(learner: LearnerProfile, resource_key: str) -> int:
 
 
 def _forget_in_lists(learner: LearnerProfile, resource_id: int, using: str) -> None:
+    """Blank what became of the resource in a learner's lists, and what was recommended because of it."""
     told = [{"id": resource_id}]
     gives_reason = (
         Q(evidence__own__contains=told) | Q(evidence__unlocked_by__contains=told) | Q(evidence__among__id=resource_id)
@@ -177,15 +178,19 @@ def _forget_in_lists(learner: LearnerProfile, resource_id: int, using: str) -> N
         .order_by("pk")
         .only("resource_id", "evidence")
     )
-    changed = list(rows)
-    items.filter(pk__in=[row.pk for row in changed if row.resource_id == resource_id]).update(
+    done, explained = [], []
+    for row in rows:
+        if row.resource_id == resource_id:
+            done.append(row.pk)
+        kept = without_deed(row.evidence, resource_id)
+        if kept != row.evidence:
+            # The reason names it too. Whoever reads the list again gets one from the evidence that is left.
+            row.evidence, row.reason, row.reason_source = kept, "", ""
+            explained.append(row)
+    items.filter(pk__in=done).update(
         clicked_at=None, dwell_s=None, completed_at=None, rated_at=None, rated_value=None, outcomes={}
     )
-    for row in changed:
-        told_before, row.evidence = row.evidence, without_deed(row.evidence, resource_id)
-        if row.evidence != told_before:
-            row.reason = row.reason_source = ""
-    items.bulk_update([row for row in changed if "reason" in row.__dict__], ["evidence", "reason", "reason_source"])
+    items.bulk_update(explained, ["evidence", "reason", "reason_source"], batch_size=500)
 
 
 def _history(learner: LearnerProfile) -> tuple[Deed, ...]:

@@ -58,8 +58,8 @@ def record(
             the time is kept within the last 30 days.
 
     Returns:
-        The stored row and whether it is new; (None, False) when nothing is stored: the learner opted out, or
-        searches are not kept.
+        The stored row and whether it is new; (None, False) when nothing is stored: the learner opted out or
+        took it back, or searches are not kept.
 
     Raises:
         InvalidInteraction: with the field that is wrong; UnknownResource for a key that does not exist.

@@ -6,7 +6,7 @@ Everything here is stable between minor versions; what is not here may move.
 from __future__ import annotations
 
 from llmrec_django.services.feedback import give_feedback, restore
-from llmrec_django.services.insight import insight, reset
+from llmrec_django.services.insight import forget_deed, insight, reset
 from llmrec_django.services.learners import find_learner, get_learner
 from llmrec_django.services.recommend import recommend
 from llmrec_django.services.record import record, record_many
@@ -17,6 +17,7 @@ from llmrec_django.services.writing.goals import confirm_goals, propose_goals
 __all__ = [
     "confirm_goals",
     "find_learner",
+    "forget_deed",
     "get_learner",
     "give_feedback",
     "insight",

@@ -23,7 +23,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from llmrec_django.exceptions import InvalidInteraction, UnknownList, UnknownResource
 from llmrec_django.models import LearnerProfile, RecommendationItem
 from llmrec_django.services.feedback import restore
-from llmrec_django.services.insight import insight, reset
+from llmrec_django.services.insight import forget_deed, insight, reset
 from llmrec_django.services.lists import find_list
 from llmrec_django.services.writing.goal_rules import MOST_MINUTES, language_tag
 from llmrec_django.services.writing.goals import LONGEST_TEXT
@@ -225,7 +225,7 @@ def _parts(text: str) -> list[str]:
 @csrf_protect
 @require_http_methods(["GET", "HEAD", "POST"])
 def about_you(request: HttpRequest) -> HttpResponse:
-    """Show a learner what is thought of them; let them change it, take dismissals back, or start anew."""
+    """Show a learner what is thought of them; let them change it, take dismissals and deeds back, or start anew."""
     who = caller(request)
     if not who.is_known:
         return redirect_to_login(request.get_full_path())
@@ -252,6 +252,8 @@ def _change(request: HttpRequest, learner: LearnerProfile, form: AboutForm | Non
         return "saved"
     if "restore" in request.POST:
         return "restored" if restore(learner, request.POST["restore"][:255]) else ""
+    if "forget" in request.POST:
+        return "forgotten" if forget_deed(learner, request.POST["forget"]) else ""
     if "reset" in request.POST:
         reset(learner)
         return "reset"

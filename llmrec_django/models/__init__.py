@@ -1,6 +1,6 @@
 from llmrec_django.models.editorial import EditorialRule
 from llmrec_django.models.experiments import Experiment, ExperimentArm
-from llmrec_django.models.learner import Interaction, LearnerProfile
+from llmrec_django.models.learner import ForgottenDeed, Interaction, LearnerProfile
 from llmrec_django.models.lists import RecommendationItem, RecommendationList
 from llmrec_django.models.placement import Placement
 from llmrec_django.models.resource import Competency, Prerequisite, Resource, ResourceCompetency
@@ -16,6 +16,7 @@ __all__ = [
     "EvaluationRecord",
     "Experiment",
     "ExperimentArm",
+    "ForgottenDeed",
     "GoalDraft",
     "Interaction",
     "LearnerProfile",

@@ -114,6 +114,9 @@ DISMISSING = ("dismissed", "known", "too_hard", "too_easy")
 RESTORED = "restored"
 """What a dismissing verb becomes when the learner takes it back."""
 
+NOT_DEEDS = (*DISMISSING, RESTORED)
+"""Verbs that are no deeds but wishes: they have a way back of their own, and stay when a deed is forgotten."""
+
 # So that they are in the catalogue of translations; LLMREC["VERBS"] says which verbs there are.
 COMMON_VERBS = (
     pgettext_lazy("verb", "viewed"),
@@ -200,3 +203,32 @@ class Interaction(LLMRecModel):
 
     def __str__(self) -> str:
         return f"{self.learner_id} {verb_label(self.verb)} {self.resource_id}"
+
+
+class ForgottenDeed(LLMRecModel):
+    """A resource of which a learner took back what they did with it. Nothing from up to then is taken in again.
+
+    .. pii: that a learner once did something with a resource, not what
+    .. pii_types: other
+    .. pii_retirement: local_api
+    """
+
+    learner = models.ForeignKey(
+        LearnerProfile, models.CASCADE, related_name="forgotten_deeds", verbose_name=_("learner"), db_index=False
+    )
+    resource = models.ForeignKey(Resource, models.CASCADE, related_name="+", verbose_name=_("learning resource"))
+    forgotten_at = models.DateTimeField(pgettext_lazy("when", "forgotten"))
+    # A copy without a time of its own would count as done when it comes.
+    events = models.JSONField(
+        _("forgotten events"), default=list, blank=True, help_text=_("Hashes of their sources and event ids.")
+    )
+
+    objects = LLMRecManager.from_queryset(LLMRecQuerySet)()
+
+    class Meta(LLMRecModel.Meta):
+        verbose_name = _("forgotten deed")
+        verbose_name_plural = _("forgotten deeds")
+        constraints = [models.UniqueConstraint(fields=["learner", "resource"], name="llmrec_forgotten_deed_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.learner_id} {self.resource_id}"

@@ -1,7 +1,7 @@
 """Taking learners who are gone out of the files of trained versions.
 
 User-kNN is what learners did: its files hold their sequences, by learner number. When a learner is forgotten, starts
-anew or opts out, every version that learned from them is written again without them.
+anew, takes a deed back or opts out, every version that learned from them is written again without them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from django.db.models import Exists, OuterRef
 
 from llmrec_django.exceptions import ArtifactError
-from llmrec_django.models import LearnerProfile, ModelVersion
+from llmrec_django.models import ForgottenDeed, LearnerProfile, ModelVersion
 from llmrec_django.services import artifacts
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ OF_LEARNERS = ("user_knn",)
 def erase_forgotten(*, dry_run: bool = False) -> int:
     """Take out of the files of all versions those learners who must not be in them any more.
 
-    These are learners who are deleted, who opted out, and who started anew after the training began.
+    These are learners who are deleted, who opted out, and who started anew or took a deed back after the training
+    began.
 
     Returns:
         How many rows of versions were, or with `dry_run` would be, emptied. A version whose files cannot be read is
@@ -58,6 +60,8 @@ def erase_forgotten(*, dry_run: bool = False) -> int:
 def _staying(version: ModelVersion) -> NDArray[np.int64]:
     learners = LearnerProfile.objects.filter(tenant=version.tenant, personalise=True)
     learners = learners.exclude(history_from__gt=version.created_at)
+    later = ForgottenDeed.objects.filter(learner=OuterRef("pk"), forgotten_at__gt=version.created_at)
+    learners = learners.filter(~Exists(later))
     return np.fromiter(learners.values_list("pk", flat=True).iterator(chunk_size=20_000), dtype=np.int64)
 
 

@@ -20,7 +20,7 @@ from llmrec_django.services.screening.naming import may_be_named
 from llmrec_django.types import Evidence, EvidenceResource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from llmrec_django.models import LearnerProfile, Resource, VectorSpace
     from llmrec_django.retrieval.eligibility import Eligibility
@@ -88,6 +88,21 @@ def still_named(items: Sequence[Recommendation], eligibility: Eligibility) -> tu
         item if item.evidence is None else replace(item, evidence=_without(item.evidence, named - visible))
         for item in items
     )
+
+
+def without_deed(stored: Mapping[str, Any], resource_id: int) -> dict[str, Any]:
+    """Return the evidence of a stored item without a resource that its learner has done nothing with any more."""
+    if not stored:
+        return {}
+    try:
+        evidence = Evidence.from_dict(stored)
+    except (AttributeError, TypeError, ValueError):  # written by another release
+        return {}
+    if resource_id not in {one.id for one in evidence.resources()[1:]}:
+        return dict(stored)
+    told = _without(evidence, {resource_id}).to_dict()
+    told.pop("parts", None)
+    return told
 
 
 def _without(evidence: Evidence, hidden: set[int]) -> Evidence:

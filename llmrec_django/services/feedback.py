@@ -7,10 +7,18 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, router, transaction
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from llmrec_django.exceptions import InvalidInteraction, UnknownList, UnknownResource
-from llmrec_django.models import Interaction, LearnerProfile, RecommendationItem, RecommendationList, Resource
+from llmrec_django.models import (
+    ForgottenDeed,
+    Interaction,
+    LearnerProfile,
+    RecommendationItem,
+    RecommendationList,
+    Resource,
+)
 from llmrec_django.models.base import is_supported
 from llmrec_django.models.learner import DISMISSING, RESTORED
 from llmrec_django.services.attribution import attribute
@@ -46,6 +54,7 @@ class _Item(NamedTuple):
     pk: int
     resource_id: int
     clicked_at: datetime | None
+    forgotten_at: datetime | None
 
 
 @dataclass(slots=True)
@@ -87,6 +96,7 @@ def give_feedback(
             own = LearnerProfile.objects.using(using).filter(pk=learner.pk)
             list(own.select_for_update(no_key=True).values_list("pk"))
         items = _own_items(learner, checked)
+        checked = [_without_forgotten(entry, items.get(_key(entry))) for entry in checked]
         rated = {entry.resource_key for entry in checked if entry.kind == "rated"}
         before = _ratings(learner, rated)
         deeds = _deeds(learner, entries, checked, items)
@@ -187,10 +197,12 @@ def _own_items(learner: LearnerProfile, entries: Sequence[FeedbackInput]) -> dic
     using = router.db_for_write(RecommendationItem)
     own = RecommendationList.objects.using(using).filter(pk__in=lists, learner=learner)
     known = set(own.values_list("pk", flat=True))
+    taken_back = ForgottenDeed.objects.using(using).filter(learner=learner, resource=OuterRef("resource"))
     rows = (
         RecommendationItem.objects.using(using)
         .filter(list__in=known, resource__key__in={entry.resource_key for entry in entries})
-        .values_list("list_id", "resource__key", "pk", "resource_id", "clicked_at")
+        .annotate(forgotten_at=Subquery(taken_back.values("forgotten_at")))
+        .values_list("list_id", "resource__key", "pk", "resource_id", "clicked_at", "forgotten_at")
     )
     items: dict[tuple[UUID | None, str], _Item] = {(row[0], row[1]): _Item(*row[2:]) for row in rows}
     for index, entry in enumerate(entries):
@@ -209,6 +221,14 @@ def _own_items(learner: LearnerProfile, entries: Sequence[FeedbackInput]) -> dic
                 field=f"feedback[{index}].resource_key",
             )
     return items
+
+
+def _without_forgotten(entry: FeedbackInput, item: _Item | None) -> FeedbackInput:
+    """Return what may still be said: of a click or a reading that the learner took back, that the item was shown."""
+    if entry.kind not in ("clicked", "read") or item is None or item.forgotten_at is None:
+        return entry
+    assert entry.occurred_at is not None
+    return replace(entry, kind="shown") if entry.occurred_at <= item.forgotten_at else entry
 
 
 def _deeds(

@@ -6,17 +6,27 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext
 
 from llmrec_django.conf import conf
-from llmrec_django.models import Interaction, LearnerProfile, RecommendationItem, RecommendationList, Resource
+from llmrec_django.models import (
+    ForgottenDeed,
+    Interaction,
+    LearnerProfile,
+    RecommendationItem,
+    RecommendationList,
+    Resource,
+)
 from llmrec_django.models.base import is_supported
 from llmrec_django.models.learner import DISMISSING, verb_label
 from llmrec_django.retrieval.dismissals import dismissals
 from llmrec_django.retrieval.eligibility import Audience, eligible
 from llmrec_django.retrieval.facts import nameable_ids
+from llmrec_django.services.evidence import without_deed
 from llmrec_django.services.feedback import REASON_OF_VERB
+from llmrec_django.services.forgotten import forget_interactions
 from llmrec_django.services.levels import level_of, nearest_level
 from llmrec_django.services.results import HIDDEN_COLUMNS, requester
 
@@ -127,10 +137,60 @@ def reset(learner: LearnerProfile) -> dict[str, int]:
     with transaction.atomic(using=using):
         learner.history_from = timezone.now()
         learner.save(using=using, update_fields=["history_from", "updated_at"])
-        for model in (Interaction, RecommendationList):
+        # What was taken back one by one lies before the new beginning as well.
+        for model in (Interaction, RecommendationList, ForgottenDeed):
             for label, n in model.objects.using(using).filter(learner=learner).delete()[1].items():
                 deleted[label] = deleted.get(label, 0) + n
     return {label: n for label, n in deleted.items() if n}
+
+
+def forget_deed(learner: LearnerProfile, resource_key: str) -> int:
+    """Delete what a learner did with one resource, in their lists too; return how many interactions that were.
+
+    Nothing of it from up to now is taken in again, wherever it comes from; what the learner does later counts. That
+    they turned the resource down stays: `restore` takes that back. 0 for a key that is unknown or of another tenant,
+    and where there is nothing to forget.
+    """
+    using = router.db_for_write(Interaction)
+    if learner._state.adding or not is_supported(using):
+        return 0
+    with transaction.atomic(using=using):
+        # Who reports what became of a list waits here, and then sees what is forgotten.
+        own = LearnerProfile.objects.using(using).filter(pk=learner.pk)
+        list(own.select_for_update(no_key=True).values_list("pk"))
+        resource_id, n_forgotten = forget_interactions(learner, resource_key)
+        if resource_id is not None:
+            _forget_in_lists(learner, resource_id, using)
+    return n_forgotten
+
+
+def _forget_in_lists(learner: LearnerProfile, resource_id: int, using: str) -> None:
+    """Blank what became of the resource in a learner's lists, and what was recommended because of it."""
+    told = [{"id": resource_id}]
+    gives_reason = (
+        Q(evidence__own__contains=told) | Q(evidence__unlocked_by__contains=told) | Q(evidence__among__id=resource_id)
+    )
+    items = RecommendationItem.objects.using(using)
+    # In the order of everybody who writes to them, so that they wait for each other instead of failing.
+    rows = (
+        items.filter(Q(resource_id=resource_id) | gives_reason, list__learner=learner)
+        .select_for_update(of=("self",))
+        .order_by("pk")
+        .only("resource_id", "evidence")
+    )
+    done, explained = [], []
+    for row in rows:
+        if row.resource_id == resource_id:
+            done.append(row.pk)
+        kept = without_deed(row.evidence, resource_id)
+        if kept != row.evidence:
+            # The reason names it too. Whoever reads the list again gets one from the evidence that is left.
+            row.evidence, row.reason, row.reason_source = kept, "", ""
+            explained.append(row)
+    items.filter(pk__in=done).update(
+        clicked_at=None, dwell_s=None, completed_at=None, rated_at=None, rated_value=None, outcomes={}
+    )
+    items.bulk_update(explained, ["evidence", "reason", "reason_source"], batch_size=500)
 
 
 def _history(learner: LearnerProfile) -> tuple[Deed, ...]:

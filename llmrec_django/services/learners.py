@@ -6,11 +6,13 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import router, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from llmrec_django.conf import resolve_tenant
-from llmrec_django.models import Interaction, LearnerProfile, RecommendationList
+from llmrec_django.models import ForgottenDeed, Interaction, LearnerProfile, RecommendationList
 from llmrec_django.models.base import is_supported
+from llmrec_django.models.learner import NOT_DEEDS
+from llmrec_django.services.forgotten import carry_over
 from llmrec_django.sources.values import is_storable
 
 MAX_VISITOR_KEY = 255
@@ -102,7 +104,11 @@ def _move_history(visitor: LearnerProfile, account: LearnerProfile) -> None:
     moved = Interaction.objects.filter(~Exists(known), learner=visitor)
     if account.history_from is not None:
         moved = moved.filter(occurred_at__gt=account.history_from)
-    moved.update(learner=account)
+    taken_back = ForgottenDeed.objects.filter(
+        learner=account, resource=OuterRef("resource"), forgotten_at__gte=OuterRef("occurred_at")
+    )
+    moved.filter(Q(verb__in=NOT_DEEDS) | ~Exists(taken_back)).update(learner=account)
+    carry_over(visitor, account)
     # What was recommended to the visitor is what the account clicks on now.
     RecommendationList.objects.filter(learner=visitor).update(learner=account)
 

@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef
 
 from llmrec_django.conf import LLMRecConfigurationError, conf
 from llmrec_django.models import (
+    ForgottenDeed,
     GoalDraft,
     Interaction,
     LearnerProfile,
@@ -258,9 +259,29 @@ def _export_drafts(learner: LearnerProfile) -> list[dict[str, Any]]:
     ]
 
 
+def _export_forgotten(learner: LearnerProfile) -> list[dict[str, Any]]:
+    rows: Iterable[ForgottenDeed] = (
+        ForgottenDeed.objects.using(_alias())
+        .filter(learner=learner)
+        .select_related("resource")
+        .order_by("forgotten_at", "id")
+        .defer("resource__search_words", "resource__body")
+    )
+    return [
+        {
+            "resource": row.resource.key,
+            "title": row.resource.title,
+            "forgotten_at": row.forgotten_at.isoformat(),
+            "events": row.events,
+        }
+        for row in rows
+    ]
+
+
 HELD: dict[str, tuple[type[Model], Callable[[LearnerProfile], Any]]] = {
     "profile": (LearnerProfile, _export_profile),
     "interactions": (Interaction, _export_interactions),
+    "forgotten_deeds": (ForgottenDeed, _export_forgotten),
     "vectors": (ProfileVector, _export_vectors),
     "lists": (RecommendationList, _export_lists),
     "list_items": (RecommendationItem, _export_items),

@@ -16,6 +16,7 @@ from llmrec_django.exceptions import InvalidInteraction, UnknownResource
 from llmrec_django.models import Interaction, LearnerProfile, Resource
 from llmrec_django.models.base import is_supported
 from llmrec_django.services.attribution import attribute_deeds
+from llmrec_django.services.forgotten import NOT_FORGOTTEN
 from llmrec_django.signals import interactions_recorded
 from llmrec_django.sources.values import is_storable, text
 
@@ -57,8 +58,8 @@ def record(
             the time is kept within the last 30 days.
 
     Returns:
-        The stored row and whether it is new; (None, False) when nothing is stored: the learner opted out, or
-        searches are not kept.
+        The stored row and whether it is new; (None, False) when nothing is stored: the learner opted out or
+        took it back, or searches are not kept.
 
     Raises:
         InvalidInteraction: with the field that is wrong; UnknownResource for a key that does not exist.
@@ -267,7 +268,7 @@ def _resource_ids(tenant: str, rows: Sequence[_Row], fields: Sequence[str]) -> d
 
 
 def _insert(learner: LearnerProfile, rows: Sequence[_Row], resource_ids: dict[str, int], source: str) -> list[int]:
-    """Insert in one statement that reads the opt-out and the learner's existence at that very moment."""
+    """Insert in one statement that reads the learner, the opt-out and what is forgotten at that very moment."""
     connection = connections[_alias()]
     quote = connection.ops.quote_name
     sql = (
@@ -279,6 +280,7 @@ def _insert(learner: LearnerProfile, rows: Sequence[_Row], resource_ids: dict[st
         "AS row(resource_id, verb, value, query, occurred_at, event_id) "
         "WHERE learner.id = %s AND learner.personalise "
         "AND (learner.history_from IS NULL OR row.occurred_at > learner.history_from) "
+        f"AND {NOT_FORGOTTEN} "
         "ON CONFLICT DO NOTHING RETURNING id"
     )
     columns: list[list[Any]] = [
@@ -290,5 +292,5 @@ def _insert(learner: LearnerProfile, rows: Sequence[_Row], resource_ids: dict[st
         [row.event_id for row in rows],
     ]
     with connection.cursor() as cursor:
-        cursor.execute(sql, [source, *columns, learner.pk])
+        cursor.execute(sql, [source, *columns, learner.pk, source])
         return [row[0] for row in cursor.fetchall()]

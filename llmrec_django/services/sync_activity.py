@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import router, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from llmrec_django.conf import conf, verb_named
-from llmrec_django.models import Interaction, LearnerProfile, Resource
+from llmrec_django.models import ForgottenDeed, Interaction, LearnerProfile, Resource
 from llmrec_django.models.base import is_supported
 from llmrec_django.services.attribution import attribute_deeds
+from llmrec_django.services.forgotten import Forgotten
 from llmrec_django.services.record import scale_value
 from llmrec_django.services.sync import BATCH_SIZE, SyncCounts, _distinct, _pages, sync_pks
 from llmrec_django.sources import registry, values
@@ -206,7 +208,9 @@ def _learners(
 
     def stored() -> dict[tuple[str, Any], LearnerProfile]:
         rows = profiles.filter(tenant__in={t for t, _ in wanted}, user_id__in={u for _, u in wanted})
-        return {(row.tenant, row.user_id): row for row in rows.only(*_LEARNER_COLUMNS)}
+        # Most took nothing back, and cost no further query.
+        took_back = Exists(ForgottenDeed.objects.filter(learner=OuterRef("pk")))
+        return {(row.tenant, row.user_id): row for row in rows.only(*_LEARNER_COLUMNS).annotate(took_back=took_back)}
 
     found = stored() if wanted else {}
     missing = wanted - found.keys()
@@ -236,6 +240,7 @@ def _upsert(
     known: dict[str, list[Interaction]] = {}
     for stored_row in _stored(source).filter(event_id__in=[str(entry.pk) for entry in said]) if said else ():
         known.setdefault(stored_row.event_id, []).append(stored_row)
+    taken_back = Forgotten({row.pk for row in learners.values() if getattr(row, "took_back", False)}, using=_alias())
     created, changed, strangers = [], [], []
     for entry in said:
         resource_id, tenant = resources.get(entry.resource, (None, ""))
@@ -250,9 +255,6 @@ def _upsert(
         row = next(iter(own), None)
         occurred_at = min(entry.occurred_at or (row.occurred_at if row else now), now)
         forgotten = learner.history_from is not None and occurred_at <= learner.history_from
-        if row is None and (forgotten or (oldest and occurred_at < oldest)):
-            counts.skipped += 1
-            continue
         wanted = {
             "tenant": tenant,
             "resource_id": resource_id,
@@ -260,14 +262,21 @@ def _upsert(
             "value": entry.value,
             "occurred_at": occurred_at,
         }
-        if row is None:
-            created.append(Interaction(learner=learner, source=source.name, event_id=str(entry.pk), **wanted))
-        elif any(getattr(row, name) != value for name, value in wanted.items()):
+        new = Interaction(learner=learner, source=source.name, event_id=str(entry.pk), **wanted)
+        # What is still to come is taken in with the time of today, as what has no time.
+        is_taken_back = taken_back.holds(new, is_dated=entry.occurred_at is not None and entry.occurred_at <= now)
+        if row is None and (forgotten or is_taken_back or (oldest and occurred_at < oldest)):
+            counts.skipped += 1
+        elif row is None:
+            created.append(new)
+        elif all(getattr(row, name) == value for name, value in wanted.items()):
+            counts.unchanged += 1
+        elif is_taken_back:
+            strangers.append(row.pk)
+        else:
             for name, value in wanted.items():
                 setattr(row, name, value)
             changed.append(row)
-        else:
-            counts.unchanged += 1
     counts.created += len(created)
     counts.updated += len(changed)
     counts.deleted += len(strangers)

@@ -8,6 +8,7 @@ from llmrec_django import api
 from llmrec_django.exceptions import UnknownResource
 from llmrec_django.services.catalogue import get_resources
 from llmrec_django.services.feedback import give_feedback, restore
+from llmrec_django.services.insight import forget_deed
 from llmrec_django.web.identity import find_learner, get_learner
 
 if TYPE_CHECKING:
@@ -61,3 +62,9 @@ def restore_own(who: Caller, resource_key: str) -> int:
     """Take back that the caller turned a resource down; return how many times they had."""
     learner = find_learner(who)
     return restore(learner, resource_key) if learner is not None else 0
+
+
+def forget_own(who: Caller, resource_key: str) -> int:
+    """Delete what the caller did with a resource, one that they may not see any more too; return how many deeds."""
+    learner = find_learner(who)
+    return forget_deed(learner, resource_key) if learner is not None else 0

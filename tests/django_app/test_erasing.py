@@ -6,7 +6,7 @@ import pytest
 from llmrec_django.models import LearnerProfile, ModelVersion
 from llmrec_django.services import artifacts, training
 from llmrec_django.services.erasing import erase_forgotten
-from llmrec_django.services.insight import reset
+from llmrec_django.services.insight import forget_deed, reset
 from llmrec_django.services.privacy import forget_learner
 from llmrec_django.services.recommend import recommend
 from llmrec_django.services.scorer import scorer_of
@@ -48,6 +48,19 @@ def test_who_is_forgotten_opts_out_or_starts_anew_is_in_no_file(learners):
     after = held()
     assert after.pop(-1) == []
     assert after == kept
+    assert erase_forgotten() == 0
+
+
+def test_who_took_a_deed_back_since_is_in_no_file(learners):
+    before = held()
+    version = ModelVersion.objects.get(status="active")
+    first, second = (LearnerProfile.objects.get(pk=learner.pk) for learner in learners[:2])
+    for learner in (first, second):
+        assert forget_deed(learner, learner.interactions.first().resource.key) > 0
+    # This one did before the training: the version knows nothing of it.
+    second.forgotten_deeds.update(forgotten_at=version.created_at)
+    assert erase_forgotten() == 1
+    assert held() == {pk: row for pk, row in before.items() if pk != first.pk} | {-1: []}
     assert erase_forgotten() == 0
 
 

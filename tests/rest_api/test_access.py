@@ -22,6 +22,7 @@ PERSONAL = [
     ("get", "/api/v1/recommendations/00000000-0000-4000-8000-000000000000/"),
     ("get", "/api/v1/profile/insight/"),
     ("post", "/api/v1/profile/restore/"),
+    ("post", "/api/v1/profile/forget/"),
     ("post", "/api/v1/profile/reset/"),
 ]
 

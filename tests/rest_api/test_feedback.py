@@ -203,8 +203,11 @@ class TestWhatIsThought:
         assert "Secret" not in page
         assert "Not available any more" in page
         assert 'name="restore" value="dull"' in page
+        assert 'name="forget" value="secret"' in page
         body = signed_in.post("/api/v1/profile/restore/", {"resource_key": "dull"}, format="json").json()
         assert body["dismissed"] == []
+        body = signed_in.post("/api/v1/profile/forget/", {"resource_key": "secret"}, format="json").json()
+        assert (body["history"], learner.interactions.filter(resource__key="secret").exists()) == ([], False)
 
     def test_who_opted_out_is_not_thought_about(self, signed_in, given):
         signed_in.patch("/api/v1/profile/", {"personalise": False, "level": "advanced"}, format="json")
@@ -227,10 +230,50 @@ class TestWhatIsThought:
         api.record(learner, InteractionInput("completed", "dl"))
         assert Interaction.objects.count() == 1
 
+    def test_one_deed_is_forgotten(self, signed_in, given, member):
+        list_id, keys = given
+        give(signed_in, said(list_id, "clicked", keys[0]), said(list_id, "dismissed", keys[1]))
+        response = signed_in.post("/api/v1/profile/forget/", {"resource_key": keys[0]}, format="json")
+        assert response.status_code == 200
+        assert response.json() == signed_in.get("/api/v1/profile/insight/").json()
+        assert [deed["resource"]["key"] for deed in response.json()["history"]] == ["ml"]
+        assert [row["resource"]["key"] for row in response.json()["dismissed"]] == [keys[1]]
+        assert RecommendationItem.objects.get(list=list_id, resource__key=keys[0]).clicked_at is None
+        held = signed_in.get("/api/v1/profile/export/").json()
+        assert [row["resource"] for row in held["forgotten_deeds"]] == [keys[0]]
+        signed_in.post("/api/v1/profile/forget/", {"resource_key": "ml"}, format="json")
+        assert signed_in.get("/api/v1/recommendations/?k=4").json()["is_personal"] is False
+
+    @pytest.mark.parametrize("key", ["elsewhere", "no such thing", "dl"])
+    def test_what_nobody_did_is_not_forgotten(self, signed_in, given, key):
+        response = signed_in.post("/api/v1/profile/forget/", {"resource_key": key}, format="json")
+        assert (response.status_code, len(response.json()["history"])) == (200, 1)
+
+    @pytest.mark.parametrize(
+        "body", [{}, {"resource_key": ""}, {"resource_key": "m\x00l"}, {"resource_key": "x" * 256}, []]
+    )
+    def test_what_is_no_key_is_refused(self, signed_in, given, body):
+        assert signed_in.post("/api/v1/profile/forget/", body, format="json").status_code == 400
+        assert Interaction.objects.count() == 1
+
+    def test_a_newcomer_has_nothing_to_forget_and_leaves_no_trace(self, signed_in, catalogue):
+        assert signed_in.post("/api/v1/profile/forget/", {"resource_key": "ml"}, format="json").status_code == 200
+        assert not LearnerProfile.objects.exists()
+
+    def test_forgetting_counts_as_writing(self, signed_in, given, llmrec):
+        llmrec(API_THROTTLES={"write": "1/hour"})
+        codes = [
+            signed_in.post("/api/v1/profile/forget/", {"resource_key": key}, format="json").status_code
+            for key in ("dl", "ml")
+        ]
+        assert codes == [200, 429]
+        assert Interaction.objects.count() == 1
+
     def test_nobody_sees_or_resets_another(self, given, member, other):
         client = APIClient()
         client.force_login(other)
         assert client.get("/api/v1/profile/insight/").json()["history"] == []
         assert client.post("/api/v1/profile/reset/").status_code == 204
         assert client.post("/api/v1/profile/restore/", {"resource_key": "ml"}, format="json").status_code == 200
+        assert client.post("/api/v1/profile/forget/", {"resource_key": "ml"}, format="json").status_code == 200
         assert api.find_learner(member).interactions.count() == 1

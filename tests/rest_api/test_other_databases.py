@@ -43,6 +43,7 @@ assert (response.status_code, response.json()) == (200, {"changed": 0}), respons
 assert client.get("/api/v1/recommendations/00000000-0000-4000-8000-000000000000/").status_code == 404
 assert client.get("/api/v1/profile/insight/").json()["history"] == []
 assert client.post("/api/v1/profile/restore/", {"resource_key": "x"}, format="json").status_code == 200
+assert client.post("/api/v1/profile/forget/", {"resource_key": "x"}, format="json").status_code == 200
 assert client.post("/api/v1/profile/reset/").status_code == 204
 
 from django.template import engines

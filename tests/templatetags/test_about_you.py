@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from llmrec_django import api
-from llmrec_django.models import Interaction, LearnerProfile, RecommendationList
+from llmrec_django.models import Interaction, LearnerProfile, RecommendationList, Resource
 from llmrec_django.types import FeedbackInput, InteractionInput
 from tests.templatetags.conftest import VISITOR_KEY
 
@@ -133,6 +133,37 @@ def test_what_nobody_turned_down_comes_back_to_nobody(learner, client, key):
     assert Interaction.objects.filter(verb="too_hard").exists()
 
 
+def test_one_deed_is_forgotten(learner, client):
+    text = page(client)
+    assert text.count('name="forget"') == 2
+    assert 'aria-label="Forget this: Machine learning"' in text
+    response = client.post(URL, {"forget": "ml"})
+    assert (response.status_code, response["Location"]) == (302, "/llmrec/you/?done=forgotten")
+    text = page(client, "forgotten")
+    assert "It is forgotten." in text
+    assert "Machine learning" not in text
+    assert "Bread" in text
+    assert "Show again: Statistics" in text
+    # The other tab shows it still.
+    assert client.post(URL, {"forget": "ml"})["Location"] == "/llmrec/you/?done="
+
+
+@pytest.mark.parametrize("key", ["", "\x00", "m\x00l", "no such thing", "elsewhere", "dl", "x" * 5000])
+def test_what_nobody_did_is_not_forgotten(learner, client, key):
+    Interaction.objects.filter(resource__key="ml").update(resource=Resource.objects.create(key="x" * 255, title="x"))
+    response = client.post(URL, {"forget": key})
+    assert (response.status_code, response["Location"]) == (302, "/llmrec/you/?done=")
+    assert Interaction.objects.count() == 3
+
+
+def test_a_deed_is_forgotten_in_chinese(learner, client):
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-hans"
+    text = page(client, "forgotten")
+    for said in ("已忘记。", "忘记此项：Machine learning", ">忘记此项</button>", "您选择忘记的内容会被删除"):
+        assert said in text
+    assert "orget" not in text.replace('name="forget"', "")
+
+
 def test_starting_anew_deletes_deeds_and_keeps_the_account(learner, client, member):
     api.recommend(learner, k=2)
     LearnerProfile.objects.update(goals="Prove things")
@@ -154,6 +185,7 @@ def test_nobody_changes_another(learner, other):
     client = Client()
     client.force_login(other)
     client.post(URL, {"restore": "stat"})
+    client.post(URL, {"forget": "ml"})
     client.post(URL, {"reset": "1"})
     assert Interaction.objects.filter(learner=learner).count() == 3
 
@@ -163,6 +195,7 @@ def test_a_change_needs_the_csrf_token(learner, member, settings):
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(member)
     assert strict.post(URL, {"reset": "1"}).status_code == 403
+    assert strict.post(URL, {"forget": "ml"}).status_code == 403
     assert Interaction.objects.exists()
 
 

@@ -16,7 +16,7 @@ from llmrec_django.rest_api.v1.views import code_of, list_response, place_of
 from llmrec_django.services.insight import insight, reset
 from llmrec_django.services.lists import find_list, read_list
 from llmrec_django.types import RecommendationResult
-from llmrec_django.web.events import give_own_feedback, restore_own
+from llmrec_django.web.events import forget_own, give_own_feedback, restore_own
 from llmrec_django.web.guard import shown
 from llmrec_django.web.identity import find_learner
 
@@ -97,6 +97,22 @@ class RestoreView(LLMRecView):
     def post(self, request: Request) -> Response:
         """Let a resource that the caller turned down be recommended again; return what is thought of them now."""
         restore_own(self.caller, validated(serializers.ResourceKeySerializer(data=request.data))["resource_key"])
+        return Response(serializers.InsightSerializer(insight(_learner(self), user=self.caller.user)).data)
+
+
+class ForgetView(LLMRecView):
+    permission_classes = [IsLearner]
+
+    @described(
+        "forget_deed",
+        "Forget one deed",
+        request=serializers.ResourceKeySerializer,
+        answers={200: serializers.InsightSerializer},
+        errors=[400, 401, 403],
+    )
+    def post(self, request: Request) -> Response:
+        """Delete what the caller did with a resource, so that it shapes no list; return what is thought of them now."""
+        forget_own(self.caller, validated(serializers.ResourceKeySerializer(data=request.data))["resource_key"])
         return Response(serializers.InsightSerializer(insight(_learner(self), user=self.caller.user)).data)
 
 

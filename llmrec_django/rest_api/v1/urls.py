@@ -35,6 +35,7 @@ urlpatterns = [
     path("profile/", views.ProfileView.as_view(), name="profile"),
     path("profile/insight/", feedback_views.InsightView.as_view(), name="profile-insight"),
     path("profile/restore/", feedback_views.RestoreView.as_view(), name="profile-restore"),
+    path("profile/forget/", feedback_views.ForgetView.as_view(), name="profile-forget"),
     path("profile/reset/", feedback_views.ResetView.as_view(), name="profile-reset"),
     path("profile/goals/", goal_views.GoalsView.as_view(), name="profile-goals"),
     path("profile/goals/confirm/", goal_views.GoalsConfirmView.as_view(), name="profile-goals-confirm"),

@@ -11,6 +11,7 @@ from django.utils import timezone
 from llmrec_django.conf import conf, verb_named
 from llmrec_django.models import Interaction, LearnerProfile, Resource
 from llmrec_django.services.attribution import attribute_deeds
+from llmrec_django.services.forgotten import NOT_FORGOTTEN
 from llmrec_django.services.importing import values
 from llmrec_django.services.importing.accounts import LearnerFinder
 from llmrec_django.services.importing.files import Row, open_rows
@@ -175,7 +176,8 @@ SELECT %s, %s, '', now(), learner_id, resource_id, verb, value, occurred_at, eve
 FROM {learners} learner JOIN unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[], %s::timestamptz[], %s::text[])
      WITH ORDINALITY AS row (learner_id, resource_id, verb, value, occurred_at, event_id, place)
      ON learner.id = row.learner_id
-WHERE learner.history_from IS NULL OR row.occurred_at > learner.history_from
+WHERE (learner.history_from IS NULL OR row.occurred_at > learner.history_from)
+AND {not_forgotten}
 ORDER BY place
 ON CONFLICT DO NOTHING
 """
@@ -198,7 +200,8 @@ def _insert(ready: list[tuple[int, int, Event]], tenant: str, source: str, alias
     with connection.cursor() as cursor:
         table = connection.ops.quote_name(Interaction._meta.db_table)
         learners = connection.ops.quote_name(LearnerProfile._meta.db_table)
-        cursor.execute(INSERT.format(table=table, learners=learners), [tenant, source, *columns])
+        sql = INSERT.format(table=table, learners=learners, not_forgotten=NOT_FORGOTTEN)
+        cursor.execute(sql, [tenant, source, *columns, source])
         created = int(cursor.rowcount)
     if created:
         attribute_deeds((learner, resource, event.verb) for learner, resource, event in ready)

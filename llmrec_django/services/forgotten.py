@@ -21,12 +21,14 @@ FORGOTTEN, INTERACTIONS = ForgottenDeed._meta.db_table, Interaction._meta.db_tab
 RESOURCES = Resource._meta.db_table
 
 NOT_FORGOTTEN = (
-    f"NOT EXISTS (SELECT 1 FROM {FORGOTTEN} gone "
+    f"(NOT EXISTS (SELECT 1 FROM {FORGOTTEN}) OR NOT EXISTS (SELECT 1 FROM {FORGOTTEN} gone "
     "WHERE gone.learner_id = learner.id AND gone.resource_id = row.resource_id "
     f"AND row.verb NOT IN ({', '.join(repr(verb) for verb in NOT_DEEDS)}) AND (row.occurred_at <= gone.forgotten_at "
-    "OR gone.events ? md5(%s::text || chr(31) || row.event_id)))"
+    "OR gone.events ? md5(%s::text || chr(31) || row.event_id))))"
 )
-"""Condition of a statement that takes in interactions: `learner` did not take `row` back. Parameter: their source."""
+"""Condition of a statement that takes in interactions: `learner` did not take `row` back. Parameter: their source.
+
+Where nobody took anything back the rows are not looked at one by one."""
 
 # An id that was made from a list is given free: in the same list the resource may be clicked on once more.
 _FORGET = (

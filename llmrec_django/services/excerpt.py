@@ -230,24 +230,33 @@ class ScoresVariants(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """A `NeighbourSource`, as a matrix."""
+    """A `NeighbourSource`, read as far as somebody asks: what lies too far back in a history counts for nothing."""
 
-    matrix: Float32Matrix
-    """What each resource that the learner met says of each one kept; float32 [met, kept]."""
+    source: NeighbourSource
+    cut: _Kept
     trained: NDArray[np.bool_]
-    """Which of those met were there in training: others take up no step; [met]."""
-    decay: float
-    max_history: int
+    """Which of the resources that the learner met were there in training: others take up no step; [met]."""
     unknown: NDArray[np.bool_]
     """Of which it cannot say; [kept]."""
 
     def score_variants(self, variants: Variants) -> Float32Matrix:
-        steps, weights = variants.recent(
-            liked=False, decay=self.decay, max_history=self.max_history, known=self.trained
-        )
-        scores: Float32Matrix = weights @ self.matrix[steps]
+        decay, max_history = self.source.decay, int(self.source.max_history)
+        steps, weights = variants.recent(liked=False, decay=decay, max_history=max_history, known=self.trained)
+        counting = weights.any(axis=0)
+        steps, weights = steps[counting], weights[:, counting]
+        met, places = np.unique(steps, return_inverse=True)
+        scores: Float32Matrix = weights @ self._said_by(self.cut.met[met])[places]
         scores[:, self.unknown] = np.nan
         return scores
+
+    def _said_by(self, rows: NDArray[np.int64]) -> Float32Matrix:
+        """Return what resources that the learner met say of each one kept; float32 [rows, kept]."""
+        said = np.zeros((len(rows), len(self.cut.rows)), dtype=np.float32)
+        ids, weights = self.cut.neighbours(self.source, rows)
+        places = self.cut.find(ids)
+        named = np.flatnonzero(places >= 0)  # few are: most neighbours are not kept
+        said[named // max(1, ids.shape[1]), places.take(named)] = weights.take(named)
+        return said
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -377,7 +386,7 @@ class _Kept:
     def find(self, wanted: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return where rows of the whole stand among `rows`, -1 for nowhere; of any shape."""
         if self.lookup is not None:
-            places: NDArray[np.int32] = self.lookup[wanted]
+            places: NDArray[np.int32] = self.lookup.take(wanted)
             return places
         return rows_in(self.rows, wanted.ravel().astype(np.int64)).reshape(wanted.shape)
 
@@ -391,14 +400,18 @@ class _Kept:
         self, source: NeighbourSource, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return neighbours and weights of some rows, from the file where they are not read already."""
-        if source.name in self.read:
-            touched, ids, weights = self.read[source.name]
-            if np.array_equal(touched, rows):  # mostly: neither is copied then
-                return ids, weights
-            places = rows_in(touched.astype(np.int64), rows)
-            if (places >= 0).all():
-                return ids[places], weights[places]
-        return source.read(rows)
+        held = self.read.get(source.name)
+        if held is None or not len(held[0]):
+            return source.read(rows)
+        touched, ids, weights = held
+        if np.array_equal(touched, rows):  # neither is copied then
+            return ids, weights
+        places = rows_in(touched.astype(np.int64), rows)
+        missing = np.flatnonzero(places < 0)
+        ids, weights = ids[places], weights[places]
+        if len(missing):
+            ids[missing], weights[missing] = source.read(rows[missing])
+        return ids, weights
 
 
 @singledispatch
@@ -410,13 +423,7 @@ def _cut(source: Any, kept: _Kept) -> Any:
 @_cut.register(NeighbourSource)
 def _(source: NeighbourSource, kept: _Kept) -> _Table:
     trained = kept.met < len(source.neighbours)  # those that came after training are not in its arrays
-    read = kept.met[trained]
-    matrix = np.zeros((len(kept.met), len(kept.rows)), dtype=np.float32)
-    ids, weights = kept.neighbours(source, read)
-    places = kept.find(ids)
-    named = (places >= 0).nonzero()  # few are: most neighbours are not kept
-    matrix[np.flatnonzero(trained)[named[0]], places[named]] = weights[named]
-    return _Table(matrix, trained, source.decay, int(source.max_history), _unknown(source.known, kept))
+    return _Table(source, kept, trained, _unknown(source.known, kept))
 
 
 @_cut.register(PopularitySource)

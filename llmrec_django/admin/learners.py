@@ -23,7 +23,7 @@ from llmrec_django.admin.base import LargeTablePaginator, LLMRecModelAdmin, Read
 from llmrec_django.admin.forms import LearnerProfileForm
 from llmrec_django.admin.why import why_context
 from llmrec_django.conf import conf
-from llmrec_django.models import Interaction, LearnerProfile
+from llmrec_django.models import ForgottenDeed, Interaction, LearnerProfile
 from llmrec_django.models.learner import verb_label
 from llmrec_django.services import privacy
 from llmrec_django.services.importing.accounts import load_accounts
@@ -231,3 +231,24 @@ class InteractionAdmin(ReadOnlyModelAdmin):
     @admin.display(description=_("verb"), ordering="verb")
     def did(self, obj: Interaction) -> str:
         return verb_label(obj.verb)
+
+
+@admin.register(ForgottenDeed)
+class ForgottenDeedAdmin(ReadOnlyModelAdmin):
+    list_display = ("forgotten_at", "account", "resource")
+    list_filter = ("forgotten_at",)
+    list_select_related = ("learner", "resource")
+    search_fields = ("=resource__key", "=learner__visitor_key")
+    fields = ("learner", "resource", "forgotten_at")
+    search_help_text = _("Exact resource key or visitor key.")
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("resource__search_words", "resource__body")
+
+    def prepare_page(self, rows: list[Any]) -> None:
+        load_accounts([row.learner for row in rows])
+
+    @admin.display(description=_("learner"))
+    def account(self, obj: ForgottenDeed) -> str:
+        return account_name(obj.learner)

@@ -90,12 +90,22 @@ def share_job(job: dict[str, Any] | None) -> None:
     """Hand the other processes what they are to call `fit` with; None: there is nothing more, they may end."""
     if Group.from_environment(own_device()).size > 1:
         _sent([job])
+        if job is None:
+            _leave()
 
 
 def next_job() -> dict[str, Any] | None:
-    """Wait for what the first process hands over."""
+    """Wait for what the first process hands over; None: this one may end."""
     job: dict[str, Any] | None = _sent([None])[0]
+    if job is None:
+        _leave()
     return job
+
+
+def _leave() -> None:
+    """End the threads that messages go through: a process that ends while they run may be aborted."""
+    _messages.cache_clear()
+    distributed.destroy_process_group()
 
 
 def _sent(values: list[Any]) -> list[Any]:

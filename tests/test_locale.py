@@ -200,7 +200,7 @@ def rows(db):
     )
     make["ScreeningReview"](resource=two, decision="cleared", why="w", reviewer_key="1", content_hash="c")
     make["WrittenText"](resource=one, kind="reason", subject_hash="s", try_after=timezone.now())
-    make["ForgottenDeed"](learner=learner, resource=two, forgotten_at=timezone.now())
+    learner.forgotten_deeds.create(resource=two, forgotten_at=timezone.now())
     make["GoalDraft"](learner=learner, text="g", try_after=timezone.now())
     make["WriterUsage"](hour=timezone.now())
     return one

@@ -195,12 +195,26 @@ class VerbFilter(admin.SimpleListFilter):
         return queryset.filter(verb=self.value()) if self.value() else queryset
 
 
+class _DeedAdmin(ReadOnlyModelAdmin):
+    list_select_related = ("learner", "resource")
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("resource__search_words", "resource__body")
+
+    def prepare_page(self, rows: list[Any]) -> None:
+        load_accounts([row.learner for row in rows])
+
+    @admin.display(description=_("learner"))
+    def account(self, obj: Any) -> str:
+        return account_name(obj.learner)
+
+
 @admin.register(Interaction)
-class InteractionAdmin(ReadOnlyModelAdmin):
+class InteractionAdmin(_DeedAdmin):
     paginator = LargeTablePaginator
     list_display = ("occurred_at", "account", "did", "resource", "value", "source")
     list_filter = (VerbFilter, "occurred_at")
-    list_select_related = ("learner", "resource")
     search_fields = ("=resource__key", "=learner__visitor_key", "=event_id")
     fields = (
         "tenant",
@@ -216,17 +230,6 @@ class InteractionAdmin(ReadOnlyModelAdmin):
     )
     readonly_fields = ("did", "received_at")
     search_help_text = _("Exact resource key, visitor key or event id.")
-    ordering = ("-pk",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("resource__search_words", "resource__body")
-
-    def prepare_page(self, rows: list[Any]) -> None:
-        load_accounts([row.learner for row in rows])
-
-    @admin.display(description=_("learner"))
-    def account(self, obj: Interaction) -> str:
-        return account_name(obj.learner)
 
     @admin.display(description=_("verb"), ordering="verb")
     def did(self, obj: Interaction) -> str:
@@ -234,21 +237,9 @@ class InteractionAdmin(ReadOnlyModelAdmin):
 
 
 @admin.register(ForgottenDeed)
-class ForgottenDeedAdmin(ReadOnlyModelAdmin):
+class ForgottenDeedAdmin(_DeedAdmin):
     list_display = ("forgotten_at", "account", "resource")
     list_filter = ("forgotten_at",)
-    list_select_related = ("learner", "resource")
     search_fields = ("=resource__key", "=learner__visitor_key")
     fields = ("learner", "resource", "forgotten_at")
     search_help_text = _("Exact resource key or visitor key.")
-    ordering = ("-pk",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("resource__search_words", "resource__body")
-
-    def prepare_page(self, rows: list[Any]) -> None:
-        load_accounts([row.learner for row in rows])
-
-    @admin.display(description=_("learner"))
-    def account(self, obj: ForgottenDeed) -> str:
-        return account_name(obj.learner)

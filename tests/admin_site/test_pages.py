@@ -18,6 +18,7 @@ MODELS = [
     models.EvaluationRecord,
     models.Experiment,
     models.ExperimentArm,
+    models.ForgottenDeed,
     models.GoalDraft,
     models.Interaction,
     models.LearnerProfile,
@@ -49,6 +50,7 @@ READ_ONLY = [
     models.ResourceNeighbours,
     models.ResourceVector,
     models.VectorSpace,
+    models.ForgottenDeed,
     models.GoalDraft,
     models.ScreeningReview,
     models.WriterUsage,
@@ -115,6 +117,7 @@ def make_rows(n, space):
     models.WrittenText.objects.create(
         resource=resource, kind="reason", subject_hash="x", state="written", text="A text.", try_after=timezone.now()
     )
+    models.ForgottenDeed.objects.create(learner=learner, resource=other, forgotten_at=timezone.now())
     models.GoalDraft.objects.create(learner=learner, text="goals", try_after=timezone.now())
     models.WriterUsage.objects.create(tenant=f"t{n}", hour=timezone.now(), calls=3)
     models.VectorSpace.objects.create(encoder="e", encoder_id=f"e{n}", recipe="1", dimension=3, status="retired")

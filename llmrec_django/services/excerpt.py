@@ -10,7 +10,6 @@ import numpy as np
 
 from llmrec_django.engine.cf.content import unit_rows
 from llmrec_django.engine.evaluation.segments import history_segments
-from llmrec_django.engine.ranking.attribution import without_each
 from llmrec_django.services.training.borrowed import BorrowedSource
 from llmrec_django.services.training.dataset import rows_in
 from llmrec_django.services.training.relevance import RelevanceSource
@@ -85,11 +84,6 @@ class Variants:
         if self.without_goal:
             profiles[1 + len(self.left_out)] = 0
         return profiles
-
-    @cached_property
-    def logs(self) -> InteractionLog:
-        """Row b is variant b."""
-        return without_each(self.log, self.left_out, copies=self.without_goal, newcomers=self.without_history)
 
     def kept(self, history: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Say what each variant has of a history; bool [B, L]."""
@@ -172,7 +166,7 @@ class Excerpt:
         }
         lenders = [_lenders(source, wanted) for source in heard.values() if isinstance(source, BorrowedSource)]
         kept = np.unique(np.concatenate([wanted, *lenders]))
-        few = _Kept.of(kept, met, len(scorer.resource_ids), asked.read)
+        few = _Kept.of(kept, met, len(scorer.resource_ids), asked)
         sources = {name: few.cut(source) for name, source in heard.items()}
         return cls(kept, np.searchsorted(kept, wanted), met, sources, judging, segment)
 
@@ -310,32 +304,27 @@ class _Mean:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class States:
-    """A `RelevanceSource`: each variant is read by the network once more."""
+class _States:
+    """A `RelevanceSource`, which read the learner once, and with that found out how it were without each resource."""
 
     source: RelevanceSource
-    rows_met: NDArray[np.int64]
-    rows_kept: NDArray[np.int64]
+    asked: Asked
+    met: NDArray[np.int64]
+    kept: NDArray[np.int64]
 
-    @property
-    def met(self) -> Float32Matrix:
-        """R of those met, read when asked for; float32 [met, D]."""
-        return rows_of(self.source.vectors, self.source.added, self.rows_met)
-
-    @property
-    def vectors(self) -> Float32Matrix:
-        """R of those kept, in the same way; float32 [kept, D]."""
-        return rows_of(self.source.vectors, self.source.added, self.rows_kept)
-
-    def score_variants(self, variants: Variants, *, skip: int = 0) -> Float32Matrix:
-        scorer, profiles = self.source.scorer, variants.profiles
-        if profiles is not None and profiles.shape[1] != len(scorer.whitening.mean):
-            profiles = None
-        asked = np.arange(skip, len(variants))
-        if profiles is None and not len(variants.log):
-            return np.repeat(scorer.newcomer[None] @ self.vectors.T, len(asked), axis=0)
-        states = scorer.learner_vectors(variants.logs, asked, self.met, profiles=profiles)
-        scores: Float32Matrix = states @ self.vectors.T
+    def score_variants(self, variants: Variants) -> Float32Matrix:
+        resources, states = self.source.without_each(self.asked)
+        places = {resource: place for place, resource in enumerate(resources.tolist(), start=1)}
+        whole = 0 if len(variants.log) else -1
+        # What lies so far back that it was not left out is taken to change nothing.
+        rows = [whole, *(places.get(resource, whole) for resource in self.met[variants.left_out].tolist())]
+        found = [states[rows]]
+        if variants.without_goal:
+            found.append(self.source.directions(replace(self.asked, profiles=None, explains=False)))
+        if variants.without_history:
+            found.append(states[-1:])
+        vectors = rows_of(self.source.vectors, self.source.added, self.kept)
+        scores: Float32Matrix = np.concatenate(found) @ vectors.T
         return scores
 
 
@@ -370,18 +359,18 @@ class _Kept:
     """Those among them that the learner met, increasing."""
     lookup: NDArray[np.int32] | None
     """Where each resource of the whole stands among `rows`, -1 for nowhere; None where the whole is large."""
-    read: Mapping[str, tuple[NDArray[np.integer], NDArray[np.int32], NDArray[np.float32]]]
-    """As `Asked.read`."""
+    asked: Asked
+    """The learner, and what was read of them."""
     done: dict[int, Any] = field(default_factory=dict)
     """What is cut down already, by the identity of the source: one may be part of another."""
 
     @classmethod
-    def of(cls, rows: NDArray[np.int64], met: NDArray[np.int64], n_resources: int, read: Mapping[str, Any]) -> _Kept:
+    def of(cls, rows: NDArray[np.int64], met: NDArray[np.int64], n_resources: int, asked: Asked) -> _Kept:
         lookup = None
         if n_resources <= LOOKED_UP:
             lookup = np.full(n_resources + 1, -1, dtype=np.int32)  # the last for -1, which is nobody
             lookup[rows] = np.arange(len(rows))
-        return cls(rows, met, lookup, read)
+        return cls(rows, met, lookup, asked)
 
     def find(self, wanted: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return where rows of the whole stand among `rows`, -1 for nowhere; of any shape."""
@@ -400,7 +389,7 @@ class _Kept:
         self, source: NeighbourSource, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return neighbours and weights of some rows, from the file where they are not read already."""
-        held = self.read.get(source.name)
+        held = self.asked.read.get(source.name)
         if held is None or not len(held[0]):
             return source.read(rows)
         touched, ids, weights = held
@@ -442,8 +431,8 @@ def _(source: ContentSource, kept: _Kept) -> _Mean:
 
 
 @_cut.register(RelevanceSource)
-def _(source: RelevanceSource, kept: _Kept) -> States:
-    return States(source, kept.met, kept.rows)
+def _(source: RelevanceSource, kept: _Kept) -> _States:
+    return _States(source, kept.asked, kept.met, kept.rows)
 
 
 @_cut.register(HistorySource)

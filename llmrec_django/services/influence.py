@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmrec_django.engine.ranking.attribution import occluded, strongest
-from llmrec_django.services.excerpt import Costly, Excerpt, States
+from llmrec_django.services.excerpt import Costly, Excerpt
 from llmrec_django.services.training.dataset import rows_in
 
 if TYPE_CHECKING:
@@ -42,10 +42,8 @@ named, it is the history as a whole that the resource is there for."""
 LEAST_ASKED_AGAIN = 0.5
 """A source that costs much and has a smaller say is not asked again: the others tell as well what lifted a resource.
 `python -m benchmarks.faithfulness` measures it."""
-READINGS = 100
-"""Interactions that the relevance model reads again for one list, times its say: each costs about 8 µs."""
 VARIANTS = 10
-"""Own resources left out in turn for other models that cost much, times their say."""
+"""Own resources left out in turn for models that cost much, times their say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ def of_trained(
     own = _latest_distinct(asked.liked[0], MOST_TRIED)
     has_goal = asked.profiles is not None and bool(asked.profiles.any())
     every = excerpt.variants(asked, own, without_goal=has_goal, without_history=True)
-    parts, left = _parts_without_each(excerpt, every, asked, own, given(rows) if given else {})
+    parts, left = _parts_without_each(excerpt, every, own, given(rows) if given else {})
     effects = sum((occluded(part) for part in parts.values()), np.zeros((len(own) + has_goal, len(rows)), np.float32))
     above = sum((np.maximum(part[0], 0) for part in parts.values()), np.zeros(len(rows), np.float32))
     found = _named(effects, scorer.resource_ids[own], above, has_goal=has_goal)
@@ -195,7 +193,7 @@ def _by_whole_history(
 
 
 def _parts_without_each(
-    excerpt: Excerpt, every: Variants, asked: Asked, own: NDArray[np.int64], given: Mapping[str, Float32Matrix]
+    excerpt: Excerpt, every: Variants, own: NDArray[np.int64], given: Mapping[str, Float32Matrix]
 ) -> tuple[dict[str, Float32Matrix], dict[str, Float32Vector]]:
     """Return what each source adds for the learner, without each own resource, and last without goals if there are any.
 
@@ -211,13 +209,13 @@ def _parts_without_each(
     left: dict[str, Float32Vector] = {}
     costly: list[str] = []
     for name, source in excerpt.sources.items():
-        if isinstance(source, Costly | States):
+        if isinstance(source, Costly):
             costly.append(name)
         else:
             part = excerpt.part(name, excerpt.score(name, every))
             parts[name], left[name] = part[:-1], part[-1]
     for name in costly:
-        chosen = _worth_asking(excerpt, name, asked, own, parts)
+        chosen = _worth_asking(excerpt, name, own, parts)
         variants = every.only(chosen)
         if name not in given:
             scores = excerpt.score(name, variants)
@@ -235,27 +233,19 @@ def _parts_without_each(
 
 
 def _worth_asking(
-    excerpt: Excerpt, name: str, asked: Asked, own: NDArray[np.int64], parts: dict[str, Float32Matrix]
+    excerpt: Excerpt, name: str, own: NDArray[np.int64], parts: dict[str, Float32Matrix]
 ) -> NDArray[np.int64]:
     """Return which own resources a source that costs much is asked to do without; places in `own`, increasing.
 
-    The more it has to say in the blend, the more of them: of the relevance model those that it sees nearest to the
-    listed ones, else those that did most by the other sources, and the latest.
+    Those that did most by the other sources, and the latest; the more it has to say in the blend, the more of them.
     """
-    source, say = excerpt.sources[name], excerpt.say(name)
+    say = excerpt.say(name)
     if say < LEAST_ASKED_AGAIN:
         return np.zeros(0, dtype=np.int64)
-    if isinstance(source, States):
-        length = max(1, min(len(asked.log), source.source.scorer.config.max_length))
-        most = int(READINGS * say) // length
-        near = source.met[excerpt.places(own)] @ source.vectors[excerpt.columns].T  # [own, k]
-        promise = np.maximum(near, 0).sum(axis=1)
-    else:
-        most = int(VARIANTS * say)
-        promise = np.zeros(len(own), dtype=np.float32)
-        for part in parts.values():
-            promise += np.maximum(occluded(part)[: len(own)], 0).sum(axis=1)
-    return np.sort(np.argsort(-promise, kind="stable")[:most])
+    promise = np.zeros(len(own), dtype=np.float32)
+    for part in parts.values():
+        promise += np.maximum(occluded(part)[: len(own)], 0).sum(axis=1)
+    return np.sort(np.argsort(-promise, kind="stable")[: int(VARIANTS * say)])
 
 
 def _latest_distinct(history: NDArray[np.int32], most: int) -> NDArray[np.int64]:

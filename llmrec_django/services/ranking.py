@@ -101,11 +101,14 @@ def trained_scores(
     version: ModelVersion | None = None,
     blend: Mapping[str, float] | None = None,
     known: Known | None = None,
+    *,
+    explains: bool = False,
 ) -> Mapping[int, Scored]:
     """Score the catalogue with a version (None: the one that serves the tenant); by learner id.
 
     Args:
         known: What is known of the learners, where it has been read.
+        explains: Reasons follow.
 
     Returns:
         Empty without a version, and when it cannot be used: the list is then made as if nothing had been trained.
@@ -114,7 +117,7 @@ def trained_scores(
         return {}
     try:
         version = version or serving_version(tenant)
-        return score_learners(version, learners, blend, known) if version is not None else {}
+        return score_learners(version, learners, blend, known, explains=explains) if version is not None else {}
     except Exception:
         logger.exception("the trained version cannot be used, lists are made without it tenant=%s", tenant)
         return {}

@@ -184,7 +184,9 @@ def make_list(
         level=level_of(learner, turned_down),
     )
     blend = assignment.blend if assignment else None
-    scored = trained_scores(tenant, [learner], version, blend, known) if learner and version else {}
+    scored: Mapping[int, Scored] = {}
+    if learner and version:
+        scored = trained_scores(tenant, [learner], version, blend, known, explains=bool(conf.EXPLAIN))
     explored = min(place.explore_places, size) if lot is not None else 0
     basis = Basis(learner, audience.level, known=known)
     ranked = rank(

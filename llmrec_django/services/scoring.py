@@ -114,12 +114,15 @@ def score_learners(
     learners: Sequence[LearnerProfile],
     blend: Mapping[str, float] | None = None,
     known: Known | None = None,
+    *,
+    explains: bool = False,
 ) -> Mapping[int, Scored]:
     """Score resources for learners, by what they did until now.
 
     Args:
         blend: Source → factor on the weight that the version gives it; for experiments.
         known: What is known of them, where it has been read.
+        explains: As `Asked.explains`.
 
     Returns:
         By learner id. Left out: who opted out, of whom nothing is known but that they are there, and of whom the
@@ -150,7 +153,7 @@ def score_learners(
             if learner.text and (learner.pk, space.pk) in known.goals:
                 profiles[row], has_profile[row] = known.goals[learner.pk, space.pk], True
         profiles = profiles if has_profile.any() else None
-    asked = Asked(log, profiles)
+    asked = Asked(log, profiles, explains)
     is_known = has_profile | np.array([len(history) > 0 for history in asked.histories])
     if scorer.scores_all:
         raw = score_each(scorer.heard(log.lengths), asked)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from llmrec_django.engine.interactions import InteractionLog
-from llmrec_django.engine.ranking.attribution import without_each
 from llmrec_django.engine.ranking.blend import Blend
 from llmrec_django.engine.ranking.calibrate import Calibration
 from llmrec_django.services.excerpt import Excerpt
@@ -100,6 +99,13 @@ def again(log):
     return replace(log.take(order), times=np.arange(len(order)) * 9e4)
 
 
+def without_each(log, resources):
+    """One learner as they are, and without each of some resources."""
+    kept = np.vstack([np.ones((1, len(log)), dtype=bool), log.resources != resources[:, None]])
+    learners, places = np.nonzero(kept)
+    return replace(log.take(places), learners=learners.astype(np.int32), n_learners=len(kept))
+
+
 ROWS = np.array([3, N + 2, 11, N - 2, 0])
 NOTHING = np.zeros(0, dtype=np.int64)
 
@@ -116,7 +122,7 @@ def test_it_scores_as_the_whole_does(scorer, log, texts, length, has_profile):
 
 
 @pytest.mark.parametrize("comes_back", [False, True])
-@pytest.mark.parametrize("source", [*RECIPES, "relevance", "borrowed"])
+@pytest.mark.parametrize("source", [*RECIPES, "borrowed"])
 def test_each_source_scores_variants_of_a_history_as_the_whole_does(scorer, log, source, comes_back):
     found = next((one for one in scorer.sources if one.name == source), None)
     if found is None:
@@ -127,6 +133,33 @@ def test_each_source_scores_variants_of_a_history_as_the_whole_does(scorer, log,
     excerpt = Excerpt.of(scorer, ROWS, Asked(history))
     variants = excerpt.variants(Asked(history), left_out)
     np.testing.assert_allclose(excerpt.score(source, variants), expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("explains", [False, True])
+@pytest.mark.parametrize("has_profile", [False, True])
+def test_the_relevance_model_scores_the_learner_without_the_latest_and_without_goals_as_the_whole_does(
+    scorer, log, texts, has_profile, explains
+):
+    asked = Asked(learner(log), texts[:1] if has_profile else None, explains)
+    [model] = [one for one in scorer.sources if one.name == "relevance"]
+    np.testing.assert_allclose(model.score(asked), model.score(replace(asked, explains=False)), atol=1e-5)
+    excerpt = Excerpt.of(scorer, ROWS, asked)
+    latest = asked.log.resources[-1:]
+    variants = excerpt.variants(asked, latest, without_goal=has_profile)
+    expected = [model.score(asked)[:, ROWS]]
+    expected.append(model.score(Asked(asked.log.take(asked.log.resources != latest), asked.profiles))[:, ROWS])
+    if has_profile:
+        expected.append(model.score(Asked(asked.log))[:, ROWS])
+    np.testing.assert_allclose(excerpt.score("relevance", variants), np.concatenate(expected), atol=2e-4)
+
+
+def test_the_relevance_model_takes_what_lies_far_back_to_change_nothing(scorer, log):
+    steps = np.concatenate([[N - 2], np.arange(30) % 25])
+    long = InteractionLog.from_arrays(np.zeros(31, dtype=int), steps, n_learners=1, n_resources=N + LATE)
+    excerpt = Excerpt.of(scorer, ROWS, Asked(long))
+    scores = excerpt.score("relevance", excerpt.variants(Asked(long), np.array([N - 2, 2])))
+    np.testing.assert_allclose(scores[1], scores[0], atol=1e-6)
+    assert np.abs(scores[2] - scores[0]).max() > 1e-4
 
 
 @pytest.mark.parametrize("has_profile", [False, True])

@@ -15,11 +15,11 @@ from llmrec_django.exceptions import ArtifactError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's layout; a reader refuses any other."""
 MANIFEST = "relevance.json"
 GRAPH = "learner.onnx"
-"""S(u) without E(u)."""
+"""S(u) without E(u), as it is and without parts of the history."""
 TENSORS = "model.safetensors"
 """All weights, the whitening, and what the caller put beside them."""
 

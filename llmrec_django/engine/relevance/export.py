@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmrec_django.engine.relevance.item_features import Whitening
     from llmrec_django.engine.relevance.model import RelevanceModel
 
-INPUTS = ("resources", "verbs", "values", "gaps", "lengths", "profile")
+INPUTS = ("resources", "verbs", "values", "gaps", "lengths", "profile", "left_out")
 TOLERANCE = 1e-4
 """Largest difference between torch and ONNX Runtime in any number of S(u)."""
 
@@ -36,10 +36,17 @@ class _LearnerGraph(nn.Module):
         self.model = model
 
     def forward(
-        self, resources: Tensor, verbs: Tensor, values: Tensor, gaps: Tensor, lengths: Tensor, profile: Tensor
+        self,
+        resources: Tensor,
+        verbs: Tensor,
+        values: Tensor,
+        gaps: Tensor,
+        lengths: Tensor,
+        profile: Tensor,
+        left_out: Tensor,
     ) -> Tensor:
-        return self.model.transformer.last(  # [B, D]
-            resources, verbs, values, gaps, self.model.profile_vectors(profile), lengths
+        return self.model.transformer.last(  # [B, M, D]
+            resources, verbs, values, gaps, self.model.profile_vectors(profile), lengths, left_out
         )
 
 
@@ -106,14 +113,15 @@ def _export_graph(model: RelevanceModel, path: Path) -> None:
     graph = _LearnerGraph(model).eval()  # the exporter sets the mode back to what it found
     axes = {0: "batch", 1: "length"}
     names: dict[str, dict[int, str]] = dict.fromkeys(("resources", "verbs", "values", "gaps"), axes)
-    names |= dict.fromkeys(("lengths", "profile", "state"), {0: "batch"})
+    names |= dict.fromkeys(("lengths", "profile"), {0: "batch"})
+    names |= {"left_out": {0: "batch", 1: "variants", 2: "length"}, "state": {0: "batch", 1: "variants"}}
     options: dict[str, Any] = {}
     if "dynamo" in torch.onnx.export.__code__.co_varnames:
         options["dynamo"] = False  # the older exporter needs no further package
     with _quiet(), torch.no_grad():
         torch.onnx.export(
             graph,
-            _example(model, 2, 5),
+            _example(model, 2, 5, 3),
             str(path),
             input_names=list(INPUTS),
             output_names=["state"],
@@ -124,7 +132,7 @@ def _export_graph(model: RelevanceModel, path: Path) -> None:
     _compare(model, graph, path)
 
 
-def _example(model: RelevanceModel, batch: int, length: int) -> tuple[Tensor, ...]:
+def _example(model: RelevanceModel, batch: int, length: int, variants: int) -> tuple[Tensor, ...]:
     rng = np.random.default_rng(0)
     values = rng.random((batch, length), dtype=np.float32)
     values[:, ::2] = np.nan
@@ -132,6 +140,8 @@ def _example(model: RelevanceModel, batch: int, length: int) -> tuple[Tensor, ..
     profile[batch // 2] = 0  # one learner without a profile
     lengths = np.full(batch, length)
     lengths[batch // 2] = length // 2
+    left_out = rng.random((batch, variants, length)) < 0.3
+    left_out[:, 0] = False
     return tuple(
         torch.as_tensor(array)
         for array in (
@@ -141,6 +151,7 @@ def _example(model: RelevanceModel, batch: int, length: int) -> tuple[Tensor, ..
             rng.integers(0, model.transformer.gap.num_embeddings, (batch, length)),
             lengths,
             profile,
+            left_out,
         )
     )
 
@@ -149,10 +160,12 @@ def _compare(model: RelevanceModel, graph: nn.Module, path: Path) -> None:
     """Run graph and module side by side: what a fixed example bakes into a graph shows at other shapes."""
     runtime = require("onnxruntime", extra="web")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for batch, length in ((1, 1), (3, 1), (1, 7), (3, 7), (1, model.config.max_length), (3, model.config.max_length)):
-        example = _example(model, batch, length)
+    longest = model.config.max_length
+    for batch, length, variants in ((1, 1, 1), (3, 1, 2), (1, 7, 4), (3, 7, 1), (1, longest, 9), (3, longest, 1)):
+        example = _example(model, batch, length, variants)
         with torch.no_grad():
-            expected = _expected(model, *example)
+            expected = graph(*example).numpy()
+            expected[:, 0] = _expected(model, *example)
         found = session.run(["state"], {n: t.numpy() for n, t in zip(INPUTS, example, strict=True)})[0]
         difference = float(np.abs(found - expected).max())
         if found.shape != expected.shape or not difference < TOLERANCE:
@@ -164,7 +177,7 @@ def _compare(model: RelevanceModel, graph: nn.Module, path: Path) -> None:
 
 def _expected(model: RelevanceModel, resources: Tensor, *rest: Tensor) -> NDArray[np.float32]:
     """Return S(u) as training has it: all states, of which the last is taken."""
-    verbs, values, gaps, lengths, profile = rest
+    verbs, values, gaps, lengths, profile, _ = rest
     states = model.transformer(resources, verbs, values, gaps, model.profile_vectors(profile))
     expected: NDArray[np.float32] = states[torch.arange(len(lengths)), lengths].numpy()
     return expected

@@ -46,38 +46,43 @@ class Block(nn.Module):
         self.forward_out = nn.Linear(hidden, size, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, L, D] → [B, L, D]; a position sees itself and what came before."""
-        x = x + self.dropout(self.attention(self.attention_norm(x)))
-        gate, value = self.gate_and_value(self.forward_norm(x)).chunk(2, dim=-1)  # [B, L, hidden] each
-        return x + self.dropout(self.forward_out(functional.silu(gate) * value))
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        """[B, L, D] → [B, L, D]; a position sees itself and what came before, or what `seen` has, bool [B, 1, L, L]."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), seen))
+        return x + self.dropout(self._forwarded(x))
 
-    def attention(self, x: Tensor) -> Tensor:
+    def attention(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         """Causal self-attention. Padding stands on the right, where no real position looks: no mask is needed."""
         batch, length, size = x.shape
         heads = self.query_key_value(x).view(batch, length, 3, self.heads, size // self.heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)  # [B, H, L, D/H] each
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        mixed = functional.scaled_dot_product_attention(query, key, value, seen, is_causal=seen is None)
         return self.attention_out(mixed.transpose(1, 2).reshape(batch, length, size))  # [B, L, D]
 
-    def at(self, x: Tensor, places: Tensor) -> Tensor:
-        """[B, L, D] → [B, D]: what `forward` gives at one place of each row, int64 [B], and nothing of the others.
+    def at_the_end(self, x: Tensor, seen: Tensor) -> Tensor:
+        """[B, L, D] → [B, M, D]: what `forward` gives at the last M positions, and nothing of the others.
 
-        What is asked in serving is the last state alone: in the last block that is a third of the work.
+        Nobody asks for more of the last block.
+
+        Args:
+            x: What the block reads.
+            seen: What the last M positions see; bool [B, 1, M, L].
         """
         batch, length, size = x.shape
-        x_at = x.gather(1, places.view(-1, 1, 1).expand(-1, 1, size))  # [B, 1, D]
+        head, count = size // self.heads, seen.shape[2]
         of_query, of_rest = self.query_key_value.weight.split([size, 2 * size])
-        query = functional.linear(self.attention_norm(x_at), of_query).view(batch, 1, self.heads, size // self.heads)
-        rest = functional.linear(self.attention_norm(x), of_rest).view(batch, length, 2, self.heads, size // self.heads)
+        normed, x = self.attention_norm(x), x[:, length - count :]
+        query = functional.linear(normed[:, length - count :], of_query).view(batch, count, self.heads, head)
+        rest = functional.linear(normed, of_rest).view(batch, length, 2, self.heads, head)
         key, value = rest.permute(2, 0, 3, 1, 4).unbind(0)  # [B, H, L, D/H] each
-        weights = query.transpose(1, 2) @ key.transpose(2, 3) / math.sqrt(size // self.heads)  # [B, H, 1, L]
-        later = torch.arange(length, device=x.device) > places.view(-1, 1, 1, 1)
-        mixed = weights.masked_fill(later, -torch.inf).softmax(dim=-1) @ value  # [B, H, 1, D/H]
-        x_at = x_at + self.attention_out(mixed.transpose(1, 2).reshape(batch, 1, size))
-        gate, value = self.gate_and_value(self.forward_norm(x_at)).chunk(2, dim=-1)
-        x_at = x_at + self.forward_out(functional.silu(gate) * value)
-        return x_at[:, 0]
+        mixed = functional.scaled_dot_product_attention(query.transpose(1, 2), key, value, seen)  # [B, H, M, D/H]
+        x = x + self.attention_out(mixed.transpose(1, 2).reshape(batch, count, size))
+        return x + self._forwarded(x)
+
+    def _forwarded(self, x: Tensor) -> Tensor:
+        gate, value = self.gate_and_value(self.forward_norm(x)).chunk(2, dim=-1)  # [B, L, hidden] each
+        forwarded: Tensor = self.forward_out(functional.silu(gate) * value)
+        return forwarded
 
 
 class LearnerTransformer(nn.Module):
@@ -132,17 +137,52 @@ class LearnerTransformer(nn.Module):
         return state
 
     def last(
-        self, resources: Tensor, verbs: Tensor, values: Tensor, gaps: Tensor, profile: Tensor, lengths: Tensor
+        self,
+        resources: Tensor,
+        verbs: Tensor,
+        values: Tensor,
+        gaps: Tensor,
+        profile: Tensor,
+        lengths: Tensor,
+        left_out: Tensor | None = None,
     ) -> Tensor:
-        """Compute the state after all interactions alone, float [B, D]: as `forward` gives it at [b, lengths[b]].
+        """Compute the state after all interactions, and what it would be without this one or that.
 
-        Without dropout, so not for training. Arguments as for `forward`; lengths: int64 [B].
+        With nothing left out, with everything, or with the latest ones, it is exactly what `forward` gives. What stands
+        further back is left out on the way to the last state alone: this position is read anew in every block, and
+        does not see it; what other positions took from it before stays with them. That costs one position more for
+        each variant, where reading all of the history again would cost them all (measured in docs/decisions/0014).
+
+        Without dropout, so not for training. Arguments as for `forward`.
+
+        Args:
+            lengths: int64 [B].
+            left_out: The interactions that each of M variants of a learner lacks; bool [B, M, L]. None: nothing, M = 1.
+
+        Returns:
+            float [B, M, D]
         """
-        x = self._steps(resources, verbs, values, gaps, profile)
+        x = self._steps(resources, verbs, values, gaps, profile)  # [B, L + 1, D]
+        batch, length, size = x.shape
+        if left_out is None:
+            left_out = torch.zeros((batch, 1, length - 1), dtype=torch.bool, device=x.device)
+        count = left_out.shape[1]
+        place = torch.arange(length, device=x.device)
+        there = torch.cat([torch.ones_like(left_out[:, :, :1]), ~left_out], dim=2)  # [B, M, L + 1]
+        there = there & (place <= lengths.view(-1, 1, 1))
+        end = (place * there).amax(dim=2, keepdim=True)  # [B, M, 1]
+        # Each variant is one position more: it stands where its history ends, and sees itself and what came before.
+        x = torch.cat([x, x.gather(1, end.expand(-1, -1, size))], dim=1)  # [B, L + 1 + M, D]
+        variant = torch.arange(count, device=x.device)
+        itself = (variant == variant.view(-1, 1)).expand(batch, -1, -1)
+        of_variants = torch.cat([there & (place < end), itself], dim=2)  # [B, M, L + 1 + M]
+        before = (place <= place.view(-1, 1)).expand(batch, -1, -1)  # [B, L + 1, L + 1]
+        of_steps = torch.cat([before, torch.zeros_like(of_variants[:, :, :length]).transpose(1, 2)], dim=2)
+        seen = torch.cat([of_steps, of_variants], dim=1).unsqueeze(1)
         *first, final = self.blocks
         for block in first:
-            x = block(x)
-        state: Tensor = self.norm(final.at(x, lengths))
+            x = block(x, seen)
+        state: Tensor = self.norm(final.at_the_end(x, seen[:, :, length:]))
         return state
 
     def _steps(self, resources: Tensor, verbs: Tensor, values: Tensor, gaps: Tensor, profile: Tensor) -> Tensor:

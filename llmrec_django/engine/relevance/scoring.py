@@ -59,14 +59,14 @@ def learner_vectors(
             if profiles is None
             else torch.as_tensor(profiles[rows], device=device)
         )
-        last = model.transformer.last(  # [B, D]
+        last = model.transformer.last(
             vectors[batch["resources"]],
             batch["verbs"],
             batch["values"],
             batch["gaps"],
             model.profile_vectors(profile),
             batch["lengths"],
-        )
+        )[:, 0]
         if with_learner_embedding and model.learner is not None:
             last = last + model.learner(torch.as_tensor(rows, device=device))
         result[part] = last.float().cpu().numpy()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from llmrec_django.types import Float32Matrix
 
 BATCH = 256
+LEFT_OUT = 20
+"""Resources that are left out in turn, the latest: what lies further back is hardly ever what a state rests on most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,20 +100,64 @@ class RelevanceScorer:
         """
         learners = np.asarray(learners, dtype=np.int64)
         log = log.without_pings()
-        if not len(resource_vectors):  # newcomers only: padding still reads row 0
-            resource_vectors = np.zeros((1, self.config.embedding_size), dtype=np.float32)
         result = np.zeros((len(learners), self.config.embedding_size), dtype=np.float32)
         order = np.argsort(log.lengths[learners], kind="stable")  # alike lengths together: little padding
         for begin in range(0, len(order), BATCH):
             part = order[begin : begin + BATCH]
             steps = latest(log, learners[part], self.config.max_length)
-            read = steps.pop("resources")
-            profile = np.zeros((len(part), self.adaptor.shape[1] - 1), dtype=np.float32)
-            if profiles is not None:
-                profile = self.whitening(profiles[learners[part]])
-            inputs = {"resources": resource_vectors[read], "profile": profile, **steps}
-            result[part] = self._session.run(["state"], inputs)[0]
+            nothing = np.zeros((len(part), 1, steps["resources"].shape[1]), dtype=bool)
+            theirs = None if profiles is None else profiles[learners[part]]
+            result[part] = self._states(steps, resource_vectors, theirs, nothing)[:, 0]
         return result
+
+    def without_each(
+        self, log: InteractionLog, resource_vectors: Float32Matrix, *, profile: Float32Matrix | None = None
+    ) -> tuple[NDArray[np.int64], Float32Matrix]:
+        """S(u) of one learner as they are, without each of the resources they met last, and without all they met.
+
+        Exact for the whole, for the resource met last, and without all; else see `LearnerTransformer.last`.
+
+        Args:
+            log: The history of one learner; as for `learner_vectors`.
+            resource_vectors: As for `learner_vectors`.
+            profile: The language model's vector of their profile, [1, V].
+
+        Returns:
+            The resources, latest first, int64 [m], m at most `LEFT_OUT`; and float32 [m + 2, D].
+        """
+        steps = latest(log.without_pings(), np.zeros(1, dtype=np.int64), self.config.max_length)
+        read = steps["resources"]  # [1, L]
+        met = read[0, : steps["lengths"][0]][::-1]
+        resources = met[np.sort(np.unique(met, return_index=True)[1])[:LEFT_OUT]]
+        left_out = np.zeros((1, len(resources) + 2, read.shape[1]), dtype=bool)
+        left_out[0, 1:-1] = read == resources[:, None]
+        left_out[0, -1] = True
+        return resources, self._states(steps, resource_vectors, profile, left_out)[0]
+
+    def _states(
+        self,
+        steps: dict[str, Any],
+        resource_vectors: Float32Matrix,
+        profiles: Float32Matrix | None,
+        left_out: NDArray[np.bool_],
+    ) -> NDArray[np.float32]:
+        """Run the graph; float32 [B, M, D].
+
+        Args:
+            steps: As `latest` lays them out.
+            resource_vectors: R of the resources in them.
+            profiles: Of these learners.
+            left_out: As for `LearnerTransformer.last`.
+        """
+        if not len(resource_vectors):  # newcomers only: padding still reads row 0
+            resource_vectors = np.zeros((1, self.config.embedding_size), dtype=np.float32)
+        inputs = {**steps, "resources": resource_vectors[steps["resources"]], "left_out": left_out}
+        if profiles is None:
+            inputs["profile"] = np.zeros((len(left_out), self.adaptor.shape[1] - 1), dtype=np.float32)
+        else:
+            inputs["profile"] = self.whitening(profiles)
+        states: NDArray[np.float32] = self._session.run(["state"], inputs)[0]
+        return states
 
     @cached_property
     def newcomer(self) -> NDArray[np.float32]:

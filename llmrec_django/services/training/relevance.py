@@ -45,15 +45,34 @@ class RelevanceSource:
 
     def directions(self, asked: Asked) -> Float32Matrix:
         """Return S(u), what the inner product of each R(i) is taken with; float32 [B, D]."""
-        profiles = asked.profiles
-        if profiles is not None and profiles.shape[1] != len(self.scorer.whitening.mean):
-            profiles = None
+        if asked.explains and asked.log.n_learners == 1:
+            return self.without_each(asked)[1][:1]
+        log, _, read = self._read(asked)
         learners = np.arange(asked.log.n_learners)
+        return self.scorer.learner_vectors(log, learners, read, profiles=self._profiles(asked))
+
+    def without_each(self, asked: Asked) -> tuple[NDArray[np.int64], Float32Matrix]:
+        """Return resources of one learner, the latest first, and S(u) as it is, without each of them and without all.
+
+        int64 [m] and float32 [m + 2, D]; see `RelevanceScorer.without_each`. Found once for each that is asked.
+        """
+        if self.name not in asked.states:
+            log, touched, read = self._read(asked)
+            places, states = self.scorer.without_each(log, read, profile=self._profiles(asked))
+            asked.states[self.name] = touched[places].astype(np.int64), states
+        return asked.states[self.name]
+
+    def _read(self, asked: Asked) -> tuple[InteractionLog, NDArray[np.int32], Float32Matrix]:
+        """Return the log with its own numbers for the resources in it, these resources, and R of each."""
         # Only the rows that are asked for are read: the matrix may be a file.
         touched, places = np.unique(asked.log.resources, return_inverse=True)
         log = replace(asked.log, resources=places.astype(np.int32), n_resources=len(touched))
-        read = rows_of(self.vectors, self.added, touched)
-        return self.scorer.learner_vectors(log, learners, read, profiles=profiles)
+        return log, touched, rows_of(self.vectors, self.added, touched)
+
+    def _profiles(self, asked: Asked) -> Float32Matrix | None:
+        """Return the text vectors of the goals, where they are of the model's own encoder."""
+        profiles = asked.profiles
+        return profiles if profiles is None or profiles.shape[1] == len(self.scorer.whitening.mean) else None
 
     def extended(self, text_vectors: Float32Matrix) -> RelevanceSource:
         """Take in resources that came after training, by their text; float32 [A, V]."""

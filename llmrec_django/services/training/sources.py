@@ -44,6 +44,8 @@ class Asked:
     """All their interactions; row b is learner b."""
     profiles: Float32Matrix | None = None
     """Text vectors of their goals; float32 [B, V], zeros for none."""
+    explains: bool = False
+    """Reasons follow: of one learner, sources find out along the way what these will ask, where that costs less."""
     histories: list[NDArray[np.int32]] = field(init=False)
     """Resources that each took up, oldest first; a run of interactions with one resource counts once."""
     liked: list[NDArray[np.int32]] = field(init=False)
@@ -53,6 +55,9 @@ class Asked:
     )
     """Of one learner: what sources read of neighbours, by the source's name, for the reasons that follow; the rows,
     increasing, and what `NeighbourSource.read` gave of them."""
+    states: dict[str, tuple[NDArray[np.int64], Float32Matrix]] = field(init=False, default_factory=dict)
+    """Of one learner: resources, and the learner without each of them, by the source's name; see
+    `RelevanceSource.without_each`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "histories", self.log.choices().without_pings().histories())

@@ -1,27 +1,7 @@
 import numpy as np
 import pytest
 
-from llmrec_django.engine.interactions import InteractionLog
-from llmrec_django.engine.ranking.attribution import occluded, strongest, without_each
-
-
-def test_each_variant_lacks_every_interaction_with_one_resource():
-    log = InteractionLog.from_arrays([0] * 5, [3, 1, 3, 2, 1], times=[1, 2, 3, 4, 5], verbs=[0, 1, 2, 3, 4])
-    found = without_each(log, np.array([3, 2]), copies=1)
-    assert [history.tolist() for history in found.histories()] == [
-        [3, 1, 3, 2, 1],
-        [1, 2, 1],
-        [3, 1, 3, 1],
-        [3, 1, 3, 2, 1],
-    ]
-    assert found.verbs[found.learners == 1].tolist() == [1, 3, 4]
-    assert found.times[found.learners == 2].tolist() == [1, 2, 3, 5]
-
-
-def test_a_learner_without_history_stays_a_learner():
-    log = InteractionLog.from_arrays([], [], n_learners=1, n_resources=4)
-    found = without_each(log, np.array([], dtype=np.int64))
-    assert (found.n_learners, len(found)) == (1, 0)
+from llmrec_django.engine.ranking.attribution import occluded, strongest
 
 
 def test_what_is_missing_without_a_part_is_what_it_did():

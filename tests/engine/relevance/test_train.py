@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from llmrec_django.engine.interactions import InteractionLog
+from llmrec_django.engine.relevance.data import latest
 from llmrec_django.engine.relevance.model import RelevanceModel
 from llmrec_django.engine.relevance.run_log import open_run_log
 from llmrec_django.engine.relevance.scoring import learner_vectors, mean_ndcg, target_ranks
@@ -270,7 +271,9 @@ def test_equal_scores_earn_nothing():
     assert mean_ndcg(np.array([], dtype=np.int64)) == 0
 
 
-def test_the_last_state_alone_is_the_last_of_all_states(small):
+@pytest.fixture
+def reading(small):
+    """A model, and four learners with 0, 1, 5 and 7 interactions as it reads them."""
     torch.manual_seed(0)
     model = RelevanceModel(small, torch.randn(12, 8), torch.ones(12, dtype=torch.bool), n_verbs=3).eval()
     lengths = torch.tensor([0, 1, 5, 7])
@@ -278,10 +281,58 @@ def test_the_last_state_alone_is_the_last_of_all_states(small):
     verbs, gaps, values = torch.randint(3, (4, 7)), torch.randint(4, (4, 7)), torch.rand(4, 7)
     with torch.no_grad():
         states = model.transformer(resources, verbs, values, gaps, profile)
-        last = model.transformer.last(resources, verbs, values, gaps, profile, lengths)
-        padded = model.transformer.last(torch.cat([resources, resources[:, :1]], dim=1),
-                                        *(torch.cat([part, part[:, :1]], dim=1) for part in (verbs, values, gaps)),
-                                        profile, lengths)  # fmt: skip
+    return model.transformer, (resources, verbs, values, gaps), profile, lengths, states
+
+
+def test_the_last_state_alone_is_the_last_of_all_states(reading):
+    transformer, steps, profile, lengths, states = reading
+    with torch.no_grad():
+        last = transformer.last(*steps, profile, lengths)
+        padded = transformer.last(*(torch.cat([part, part[:, :1]], dim=1) for part in steps), profile, lengths)
     expected = states[torch.arange(4), lengths]
-    assert torch.allclose(last, expected, atol=1e-5)
-    assert torch.allclose(padded, expected, atol=1e-5)  # what follows is not looked at
+    assert torch.allclose(last[:, 0], expected, atol=1e-5)
+    assert torch.allclose(padded[:, 0], expected, atol=1e-5)  # what follows is not looked at
+
+
+def test_a_state_without_the_latest_or_without_all_is_that_of_a_shorter_history(reading):
+    transformer, steps, profile, lengths, states = reading
+    left_out = torch.zeros(4, 4, 7, dtype=torch.bool)
+    for row, length in enumerate(lengths.tolist()):
+        left_out[row, 1, max(0, length - 1) :] = True
+        left_out[row, 2, max(0, length - 3) :] = True
+    left_out[:, 3] = True
+    with torch.no_grad():
+        found = transformer.last(*steps, profile, lengths, left_out)
+    for variant, fewer in enumerate((0, 1, 3, 7)):
+        expected = states[torch.arange(4), (lengths - fewer).clamp(min=0)]
+        assert torch.allclose(found[:, variant], expected, atol=1e-5)
+
+
+def test_a_state_without_what_stands_further_back_is_like_that_of_the_shortened_history(checkerboard, small):
+    """Not the same: what other positions took from it stays. But it must tell what a learner's state rests on."""
+    config = dataclasses.replace(small, layers=2)
+    features = np.random.default_rng(0).normal(size=(24, 8)).astype(np.float32)
+    model = fit(config, checkerboard, features, epochs=4).model.eval()
+    likeness = []
+    with torch.no_grad():
+        vectors = model.resource_vectors()
+        for learner in range(40):
+            steps = latest(checkerboard, np.array([learner]), config.max_length)
+            read = {name: torch.as_tensor(array) for name, array in steps.items()}
+            length = int(read["lengths"][0])
+            if length < 4:
+                continue
+
+            def last(places, left_out=None, read=read):
+                there = {name: read[name][:, places] for name in ("resources", "verbs", "values", "gaps")}
+                nobody = model.profile_vectors(torch.zeros(1, 8))
+                steps = (vectors[there["resources"]], there["verbs"], there["values"], there["gaps"])
+                return model.transformer.last(*steps, nobody, torch.tensor([len(places)]), left_out)[0]
+
+            whole = list(range(length))
+            left_out = torch.eye(length, dtype=torch.bool)[None]
+            found = (last(whole) - last(whole, left_out)) @ vectors.T  # [length, N]
+            exact = torch.cat([last(whole) - last(whole[:gone] + whole[gone + 1 :]) for gone in whole]) @ vectors.T
+            likeness += [np.corrcoef(found[gone], exact[gone])[0, 1] for gone in whole[:-1]]
+    assert len(likeness) > 50
+    assert np.mean(likeness) > 0.5

@@ -190,7 +190,7 @@ class TestVersions:
         asked = []
         service = "llmrec_django.services.ranking.score_learners"
         monkeypatch.setattr(
-            service, lambda version, learners, blend=None, known=None: asked.append((version.pk, blend)) or {}
+            service, lambda version, learners, blend=None, known=None, **rest: asked.append((version.pk, blend)) or {}
         )
         return asked
 

@@ -151,7 +151,7 @@ def read_facts(
         if competencies:
             facts.competencies[pk] = {int(competency): title for competency, title in competencies.items()}
         if chose is not None:
-            choosers[pk] = _small(np.unique(np.fromstring(chose, dtype=np.int64, sep=" ")))
+            choosers[pk] = _shrunk(np.unique(np.fromstring(chose, dtype=np.int64, sep=" ")))
         if chose_lately is not None:
             lately[pk] = chose_lately
     if read and no_needs:
@@ -223,7 +223,7 @@ def _is_empty(table: str) -> bool:
     return _empty.get(table, 0.0) > time.monotonic()
 
 
-def _small(ids: NDArray[np.int64]) -> NDArray[np.integer]:
+def _shrunk(ids: NDArray[np.int64]) -> NDArray[np.integer]:
     """Keep increasing ids in half the memory where they fit: thousands of these are remembered."""
     return ids.astype(np.int32) if not len(ids) or ids[-1] <= np.iinfo(np.int32).max else ids
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from llmrec_django.engine.interactions import InteractionLog
     from llmrec_django.engine.ranking.blend import Blend
     from llmrec_django.services.scorer import Scorer
     from llmrec_django.services.training.sources import Asked
@@ -45,8 +44,6 @@ class Variants:
     All resources are places in `Excerpt.met`.
     """
 
-    log: InteractionLog
-    """Of the one learner."""
     choices: NDArray[np.int32]
     """What they took up, oldest first, as `Asked.histories`."""
     liked: NDArray[np.int32]
@@ -71,9 +68,7 @@ class Variants:
 
     def newcomer(self) -> Variants:
         """Return one variant alone: the last one, which has no history."""
-        nothing = self.log.take(np.zeros(0, dtype=np.int64))
-        choices, liked, left_out = self.choices[:0], self.liked[:0], self.left_out[:0]
-        return Variants(nothing, choices, liked, left_out, self.profile)
+        return Variants(self.choices[:0], self.liked[:0], self.left_out[:0], self.profile)
 
     @cached_property
     def profiles(self) -> Float32Matrix | None:
@@ -179,12 +174,11 @@ class Excerpt:
         without_history: bool = False,
     ) -> Variants:
         """Take over the learner; resources are rows of the whole scorer."""
-        log = replace(asked.log, resources=self.places(asked.log.resources), n_resources=len(self.met))
-        choices, liked = self.places(asked.histories[0]), self.places(asked.liked[0])
-        without = self.places(left_out).astype(np.int64)
-        return Variants(log, choices, liked, without, asked.profiles, without_goal, without_history)
+        choices, liked = self._places(asked.histories[0]), self._places(asked.liked[0])
+        without = self._places(left_out).astype(np.int64)
+        return Variants(choices, liked, without, asked.profiles, without_goal, without_history)
 
-    def places(self, rows: NDArray[np.integer]) -> NDArray[np.int32]:
+    def _places(self, rows: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return where rows of the whole scorer stand among `met`, to which they must belong."""
         return np.searchsorted(self.met, rows).astype(np.int32)
 
@@ -305,7 +299,7 @@ class _Mean:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _States:
-    """A `RelevanceSource`, which read the learner once, and with that found out how it were without each resource."""
+    """A `RelevanceSource`, which finds out what it would say without this resource or that as it reads the learner."""
 
     source: RelevanceSource
     asked: Asked
@@ -315,12 +309,11 @@ class _States:
     def score_variants(self, variants: Variants) -> Float32Matrix:
         resources, states = self.source.without_each(self.asked)
         places = {resource: place for place, resource in enumerate(resources.tolist(), start=1)}
-        whole = 0 if len(variants.log) else -1
         # What lies so far back that it was not left out is taken to change nothing.
-        rows = [whole, *(places.get(resource, whole) for resource in self.met[variants.left_out].tolist())]
+        rows = [0, *(places.get(resource, 0) for resource in self.met[variants.left_out].tolist())]
         found = [states[rows]]
         if variants.without_goal:
-            found.append(self.source.directions(replace(self.asked, profiles=None, explains=False)))
+            found.append(self.source.without_goals(self.asked))
         if variants.without_history:
             found.append(states[-1:])
         vectors = rows_of(self.source.vectors, self.source.added, self.kept)

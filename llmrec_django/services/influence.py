@@ -1,7 +1,8 @@
 """Which of a learner's own resources lifted those in a list, and which parts of the score they owe it to.
 
 Measured, not guessed: the listed resources are scored again without each of the learner's own, by the very code that
-scored them, and what is missing then is what it did.
+scored them, and what is missing then is what it did. The relevance model finds that out as it scores, nearly as well
+(docs/decisions/0014).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 LEAST_SAY = 0.1
 """Sources with a smaller share in the weights of the blend are not asked: they decide nothing."""
 MOST_TRIED = 40
-"""Own resources left out in turn, the latest."""
+"""Own resources left out in turn, the latest; of the relevance model no more than its `MOST_LEFT_OUT`."""
 MOST_NAMED = 3
 """Own resources named for each listed one, at most."""
 LEAST_SHARE = 0.1
@@ -82,7 +83,7 @@ def of_trained(
     if not len(rows):
         return {}
     excerpt = Excerpt.of(scorer, rows, asked, least_say=LEAST_SAY)
-    own = _latest_distinct(asked.liked[0], MOST_TRIED)
+    own = asked.latest_liked(MOST_TRIED)
     has_goal = asked.profiles is not None and bool(asked.profiles.any())
     every = excerpt.variants(asked, own, without_goal=has_goal, without_history=True)
     parts, left = _parts_without_each(excerpt, every, own, given(rows) if given else {})
@@ -246,9 +247,3 @@ def _worth_asking(
     for part in parts.values():
         promise += np.maximum(occluded(part)[: len(own)], 0).sum(axis=1)
     return np.sort(np.argsort(-promise, kind="stable")[: int(VARIANTS * say)])
-
-
-def _latest_distinct(history: NDArray[np.int32], most: int) -> NDArray[np.int64]:
-    """Return the last `most` resources of a history, each once, the latest first."""
-    latest, first = np.unique(history[::-1], return_index=True)
-    return latest[np.argsort(first)][:most].astype(np.int64)

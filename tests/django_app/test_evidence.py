@@ -19,11 +19,13 @@ from llmrec_django.models import (
     Resource,
     ResourceCompetency,
 )
-from llmrec_django.retrieval.facts import forget_counts
+from llmrec_django.retrieval.eligibility import Audience, eligible
+from llmrec_django.retrieval.facts import forget_counts, read_facts
 from llmrec_django.services import evidence as evidence_module
 from llmrec_django.services import scorer as scorer_module
 from llmrec_django.services import training
 from llmrec_django.services.lists import find_list, read_list
+from llmrec_django.services.results import SHOWN_COLUMNS
 from llmrec_django.services.scoring import score_learners
 from llmrec_django.services.screening.naming import may_be_named
 from tests.django_app.test_training import SIZE, TOPICS, make_activity, make_resources, mixed_sequences
@@ -286,6 +288,20 @@ class TestTables:
         Prerequisite.objects.create(resource=resources[0], requires=resources[1])
         assert asked() == list(tables)
         assert asked() == [tables[0]]
+
+    def test_who_chose_both_is_counted_with_small_and_large_ids_alike(self, resources):
+        """The count is kept in the process, in less memory where the ids are small."""
+        small, large = 5, 3_000_000_000
+        for number in range(3):
+            learner(resources, [0, 1], f"small {number}", pk=small + number)
+            learner(resources, [0, 2], f"both {number}", pk=large + number)
+        learner(resources, [1, 2], "large", pk=large + 9)
+        one, other, third = (resources[n].pk for n in range(3))
+        pairs = [(one, other), (one, third), (other, third)]
+        eligibility = eligible(Audience("default"))
+        for _ in range(2):  # read, then remembered
+            _, facts = read_facts(eligibility, [one], [other, third], None, columns=SHOWN_COLUMNS, pairs=pairs)
+            assert facts.shared == {(one, other): 3, (one, third): 3, (other, third): 1}
 
     def test_what_is_popular_says_how_many_and_what_is_new_how_old(self, resources):
         for number in range(7):

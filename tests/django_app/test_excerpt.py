@@ -8,7 +8,7 @@ import pytest
 from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.engine.ranking.blend import Blend
 from llmrec_django.engine.ranking.calibrate import Calibration
-from llmrec_django.services.excerpt import Excerpt
+from llmrec_django.services.excerpt import Costly, Excerpt
 from llmrec_django.services.influence import of_trained
 from llmrec_django.services.scorer import Scorer
 from llmrec_django.services.training.borrowed import fit_borrowed
@@ -153,13 +153,66 @@ def test_the_relevance_model_scores_the_learner_without_the_latest_and_without_g
     np.testing.assert_allclose(excerpt.score("relevance", variants), np.concatenate(expected), atol=2e-4)
 
 
-def test_the_relevance_model_takes_what_lies_far_back_to_change_nothing(scorer, log):
-    steps = np.concatenate([[N - 2], np.arange(30) % 25])
-    long = InteractionLog.from_arrays(np.zeros(31, dtype=int), steps, n_learners=1, n_resources=N + LATE)
-    excerpt = Excerpt.of(scorer, ROWS, Asked(long))
-    scores = excerpt.score("relevance", excerpt.variants(Asked(long), np.array([N - 2, 2])))
-    np.testing.assert_allclose(scores[1], scores[0], atol=1e-6)
-    assert np.abs(scores[2] - scores[0]).max() > 1e-4
+def test_the_relevance_model_takes_what_lies_far_back_to_change_nothing(scorer, log, monkeypatch):
+    monkeypatch.setattr("llmrec_django.services.training.relevance.MOST_LEFT_OUT", 3)
+    asked = Asked(learner(log))
+    latest_first = asked.latest_liked(99)
+    excerpt = Excerpt.of(scorer, ROWS, asked)
+    scores = excerpt.score("relevance", excerpt.variants(asked, latest_first))
+    changed = np.abs(scores[1:] - scores[0]).max(axis=1) > 1e-4
+    assert changed.tolist() == [True] * 3 + [False] * (len(latest_first) - 3)
+
+
+def test_what_was_turned_down_lately_leaves_no_liked_one_unasked(scorer, log):
+    liked, turned_down = np.arange(4), np.arange(5, 30)
+    history = InteractionLog.from_arrays(
+        np.zeros(29, dtype=int),
+        np.concatenate([turned_down, liked]),
+        weights=np.concatenate([np.full(25, -1.0), np.ones(4)]),
+        times=np.concatenate([np.arange(25) + 100.0, np.arange(4) + 97.0]) * 9e4,  # one of them comes last
+        n_learners=1,
+        n_resources=N + LATE,
+    )
+    [model] = [one for one in scorer.sources if one.name == "relevance"]
+    resources, states = model.without_each(Asked(history))
+    assert resources.tolist() == [3, 2, 1, 0]
+    assert states.shape == (6, SMALL["embedding_size"])
+
+
+class Counted:
+    """An ONNX session that counts its runs."""
+
+    def __init__(self, session):
+        self.session, self.runs = session, 0
+
+    def run(self, *args):
+        self.runs += 1
+        return self.session.run(*args)
+
+
+@pytest.mark.parametrize(("goals", "runs"), [("none", 1), ("text", 2), ("of another encoder", 1)])
+def test_the_relevance_model_reads_a_learner_once_for_the_list_and_its_reasons(scorer, log, texts, goals, runs):
+    profiles = {"none": None, "text": texts[:1], "of another encoder": np.ones((1, V + 3), np.float32)}[goals]
+    [model] = [one for one in scorer.sources if one.name == "relevance"]
+    session = Counted(model.scorer._session)
+    model = replace(model, scorer=replace(model.scorer, _session=session))
+    alone = replace(scorer, sources=(model,), mix=Mix.of_one("relevance"))
+    asked = Asked(learner(log), profiles, explains=True)
+    scores = model.score(asked)[:, ROWS]
+    excerpt = Excerpt.of(alone, ROWS, asked)
+    own = asked.latest_liked(9)
+    every = excerpt.variants(asked, own, without_goal=profiles is not None, without_history=True)
+    found = excerpt.score("relevance", every)
+    assert session.runs == runs
+    np.testing.assert_allclose(found[:1], scores, atol=1e-5)
+    if profiles is not None:
+        np.testing.assert_allclose(found[-2:-1], model.score(Asked(asked.log))[:, ROWS], atol=1e-5)
+
+
+def test_of_several_learners_each_has_their_own_scores(scorer, log):
+    several = Asked.of(replace(log, n_resources=N + LATE), np.array([3, 8, 9]))
+    [model] = [one for one in scorer.sources if one.name == "relevance"]
+    np.testing.assert_allclose(model.score(replace(several, explains=True)), model.score(several), atol=1e-6)
 
 
 @pytest.mark.parametrize("has_profile", [False, True])
@@ -172,7 +225,8 @@ def test_each_source_scores_somebody_without_history_as_the_whole_does(scorer, l
     for source in scorer.sources:
         found = source.score(expected)[:, ROWS]
         np.testing.assert_allclose(excerpt.score(source.name, variants)[-1:], found, atol=2e-4)
-        np.testing.assert_allclose(excerpt.score(source.name, variants.newcomer()), found, atol=2e-4)
+        if isinstance(excerpt.sources[source.name], Costly):
+            np.testing.assert_allclose(excerpt.score(source.name, variants.newcomer()), found, atol=2e-4)
     # The rows before are what they are without the last one.
     others = excerpt.variants(asked, asked.log.resources[:3], without_goal=has_profile)
     for name in excerpt.sources:
@@ -216,6 +270,18 @@ class TestInfluence:
             for (pk, share), resource in zip(found[int(simple.resource_ids[row])].own, named, strict=True):
                 assert pk == resource + 100
                 assert share == pytest.approx(drops[resource] / sum(drops.values()), abs=0.02)
+
+    def test_the_relevance_model_names_the_latest_by_what_it_really_does(self, scorer, log):
+        [model] = [one for one in scorer.sources if one.name == "relevance"]
+        alone = replace(scorer, sources=(model,), mix=Mix.of_one("relevance"))
+        asked = Asked(learner(log))
+        latest = int(asked.log.resources[-1])
+        shorter = Asked(asked.log.take(asked.log.resources != latest))
+        lost = (model.score(asked) - model.score(shorter))[0]
+        ranked = np.argsort(-lost)[:4]  # what owes most to the latest
+        found = of_trained(alone, asked, alone.resource_ids[ranked].tolist())
+        named = [dict(found[int(alone.resource_ids[row])].own) for row in ranked]
+        assert all(latest + 100 in own for own in named)
 
     def test_what_disappointed_is_not_named(self, simple, log):
         history = learner(log)

@@ -182,6 +182,7 @@ def test_how_long_a_page_was_read_is_reported_when_it_is_left(live_server, tab, 
     tab.goto(live_server.url)
     api.recommend(api.get_learner(member), k=4)
     RecommendationItem.objects.filter(resource__key="ml").update(shown_at=timezone.now(), clicked_at=timezone.now())
+    wait_until(tab, lambda: ("viewed", "ml") in recorded())  # by now it may report, on a slow machine too
     tab.wait_for_timeout(700)
     tab.goto(f"{live_server.url}/dl/")
     wait_until(tab, lambda: RecommendationItem.objects.filter(dwell_s__gte=0.6, dwell_s__lt=30).exists())

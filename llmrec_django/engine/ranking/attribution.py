@@ -1,4 +1,4 @@
-"""Which of a learner's own resources a score rests on: score again without each of them, and see what is missing."""
+"""Which parts of a learner's history a score rests on: what is missing from it without each of them."""
 
 from __future__ import annotations
 

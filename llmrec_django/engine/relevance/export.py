@@ -170,8 +170,8 @@ def _compare(model: RelevanceModel, graph: nn.Module, path: Path) -> None:
         difference = float(np.abs(found - expected).max())
         if found.shape != expected.shape or not difference < TOLERANCE:
             raise ArtifactError(
-                f"Cannot export the relevance model. At {batch} learners and {length} interactions its graph is "
-                f"{difference:.1e} off. Try other versions of torch and onnxruntime."
+                f"Cannot export the relevance model. At {batch} learners, {length} steps and {variants} variants "
+                f"of each its graph is {difference:.1e} off. Try other versions of torch and onnxruntime."
             )
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llmrec_django.engine.encoders.dependencies import require
-from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.engine.relevance.artifact import GRAPH, TENSORS, read_manifest
 from llmrec_django.engine.relevance.config import RelevanceConfig
 from llmrec_django.engine.relevance.data import latest
@@ -21,11 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from llmrec_django.engine.interactions import InteractionLog
     from llmrec_django.types import Float32Matrix
 
 BATCH = 256
-LEFT_OUT = 20
-"""Resources that are left out in turn, the latest: what lies further back is hardly ever what a state rests on most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,28 +108,34 @@ class RelevanceScorer:
         return result
 
     def without_each(
-        self, log: InteractionLog, resource_vectors: Float32Matrix, *, profile: Float32Matrix | None = None
-    ) -> tuple[NDArray[np.int64], Float32Matrix]:
-        """S(u) of one learner as they are, without each of the resources they met last, and without all they met.
+        self,
+        log: InteractionLog,
+        left_out: NDArray[np.integer],
+        resource_vectors: Float32Matrix,
+        *,
+        profile: Float32Matrix | None = None,
+    ) -> Float32Matrix:
+        """S(u) of one learner as they are, without each of some resources, and without all they met; in one pass.
 
-        Exact for the whole, for the resource met last, and without all; else see `LearnerTransformer.last`.
+        Exact for the whole, without all, and without the latest resource where it was met but once; else see
+        `LearnerTransformer.last`. What stands too far back to be read changes nothing.
 
         Args:
             log: The history of one learner; as for `learner_vectors`.
+            left_out: Resources; int [m].
             resource_vectors: As for `learner_vectors`.
             profile: The language model's vector of their profile, [1, V].
 
         Returns:
-            The resources, latest first, int64 [m], m at most `LEFT_OUT`; and float32 [m + 2, D].
+            float32 [m + 2, D]
         """
+        assert log.n_learners == 1, "this is asked of one learner at a time"
         steps = latest(log.without_pings(), np.zeros(1, dtype=np.int64), self.config.max_length)
-        read = steps["resources"]  # [1, L]
-        met = read[0, : steps["lengths"][0]][::-1]
-        resources = met[np.sort(np.unique(met, return_index=True)[1])[:LEFT_OUT]]
-        left_out = np.zeros((1, len(resources) + 2, read.shape[1]), dtype=bool)
-        left_out[0, 1:-1] = read == resources[:, None]
-        left_out[0, -1] = True
-        return resources, self._states(steps, resource_vectors, profile, left_out)[0]
+        lacking = np.zeros((1, len(left_out) + 2, steps["resources"].shape[1]), dtype=bool)
+        lacking[0, 1:-1] = steps["resources"] == np.asarray(left_out)[:, None]
+        lacking[0, -1] = True
+        states: Float32Matrix = self._states(steps, resource_vectors, profile, lacking)[0]
+        return states
 
     def _states(
         self,
@@ -158,14 +161,6 @@ class RelevanceScorer:
             inputs["profile"] = self.whitening(profiles)
         states: NDArray[np.float32] = self._session.run(["state"], inputs)[0]
         return states
-
-    @cached_property
-    def newcomer(self) -> NDArray[np.float32]:
-        """S of somebody of whom nothing is known; float32 [D]."""
-        nothing = InteractionLog.from_arrays([], [], n_learners=1, n_resources=0)
-        vectors = np.zeros((0, self.config.embedding_size), dtype=np.float32)
-        state: NDArray[np.float32] = self.learner_vectors(nothing, np.zeros(1, dtype=np.int64), vectors)[0]
-        return state
 
     def _read(self, name: str) -> NDArray[Any]:
         array: NDArray[Any] = self._tensors.get_tensor(name)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from llmrec_django.types import Float32Matrix
 
 NAME = "relevance"
+MOST_LEFT_OUT = 20
+"""Resources that S(u) is found without, the latest: what lies further back is hardly ever what it rests on most."""
 NO_TEXT_SIZE = 8
 """Width of the text vectors of a site that has none: the model then learns from interactions alone."""
 
@@ -52,15 +54,26 @@ class RelevanceSource:
         return self.scorer.learner_vectors(log, learners, read, profiles=self._profiles(asked))
 
     def without_each(self, asked: Asked) -> tuple[NDArray[np.int64], Float32Matrix]:
-        """Return resources of one learner, the latest first, and S(u) as it is, without each of them and without all.
+        """Find out what S(u) of one learner would be without what they liked; once for each `Asked`.
 
-        int64 [m] and float32 [m + 2, D]; see `RelevanceScorer.without_each`. Found once for each that is asked.
+        Returns:
+            Resources that the learner liked, the latest first, int64 [m]; and S(u) as it is, without each of them, and
+            without all that the learner met, float32 [m + 2, D]. See `RelevanceScorer.without_each`.
         """
         if self.name not in asked.states:
             log, touched, read = self._read(asked)
-            places, states = self.scorer.without_each(log, read, profile=self._profiles(asked))
-            asked.states[self.name] = touched[places].astype(np.int64), states
+            liked = asked.latest_liked(MOST_LEFT_OUT)
+            places = np.searchsorted(touched, liked)
+            states = self.scorer.without_each(log, places, read, profile=self._profiles(asked))
+            asked.states[self.name] = liked, states
         return asked.states[self.name]
+
+    def without_goals(self, asked: Asked) -> Float32Matrix:
+        """Return S(u) of one learner as if they had stated no goals, which takes a reading of its own; [1, D]."""
+        if self._profiles(asked) is None:
+            return self.without_each(asked)[1][:1]
+        log, _, read = self._read(asked)
+        return self.scorer.learner_vectors(log, np.zeros(1, dtype=np.int64), read)
 
     def _read(self, asked: Asked) -> tuple[InteractionLog, NDArray[np.int32], Float32Matrix]:
         """Return the log with its own numbers for the resources in it, these resources, and R of each."""

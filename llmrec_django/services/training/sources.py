@@ -45,7 +45,8 @@ class Asked:
     profiles: Float32Matrix | None = None
     """Text vectors of their goals; float32 [B, V], zeros for none."""
     explains: bool = False
-    """Reasons follow: of one learner, sources find out along the way what these will ask, where that costs less."""
+    """Reasons follow. Of one learner, a source then works out along with its scores what the reasons need, where that
+    costs less than to ask it again."""
     histories: list[NDArray[np.int32]] = field(init=False)
     """Resources that each took up, oldest first; a run of interactions with one resource counts once."""
     liked: list[NDArray[np.int32]] = field(init=False)
@@ -56,8 +57,8 @@ class Asked:
     """Of one learner: what sources read of neighbours, by the source's name, for the reasons that follow; the rows,
     increasing, and what `NeighbourSource.read` gave of them."""
     states: dict[str, tuple[NDArray[np.int64], Float32Matrix]] = field(init=False, default_factory=dict)
-    """Of one learner: resources, and the learner without each of them, by the source's name; see
-    `RelevanceSource.without_each`."""
+    """Of one learner, by the source's name, what `RelevanceSource.without_each` found: resources, and S(u) as it is,
+    without each of them, and without all."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "histories", self.log.choices().without_pings().histories())
@@ -65,7 +66,7 @@ class Asked:
 
     @classmethod
     def of(cls, log: InteractionLog, learners: NDArray[np.integer], profiles: Float32Matrix | None = None) -> Asked:
-        """Take some learners out of a log of many.
+        """Take some learners out of a log of many, for their scores alone: nothing is explained.
 
         Args:
             log: Histories.
@@ -81,6 +82,11 @@ class Asked:
             replace(theirs, learners=rows, n_learners=len(learners)),
             None if profiles is None else profiles[learners],
         )
+
+    def latest_liked(self, most: int) -> NDArray[np.int64]:
+        """Return the last `most` resources that the one learner liked, each once, the latest first."""
+        latest, first = np.unique(self.liked[0][::-1], return_index=True)
+        return latest[np.argsort(first)][:most].astype(np.int64)
 
 
 class Source(Protocol):

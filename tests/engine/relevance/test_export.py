@@ -11,7 +11,7 @@ from llmrec_django.engine.relevance.artifact import GRAPH, MANIFEST, TENSORS
 from llmrec_django.engine.relevance.export import export_model
 from llmrec_django.engine.relevance.item_features import Whitening
 from llmrec_django.engine.relevance.scoring import learner_vectors
-from llmrec_django.engine.relevance.serve import LEFT_OUT, open_scorer
+from llmrec_django.engine.relevance.serve import open_scorer
 from llmrec_django.engine.relevance.train import fit
 from llmrec_django.exceptions import ArtifactError, DimensionMismatch
 
@@ -72,24 +72,42 @@ def test_a_batch_gives_what_each_learner_alone_gives(trained):
         np.testing.assert_allclose(alone[0], together[learner], atol=1e-5)
 
 
-@pytest.mark.parametrize("length", [0, 1, 9, 30])
-def test_a_learner_without_the_latest_and_without_all_is_one_with_a_shorter_history(trained, length):
+def history(*resources):
+    times = np.arange(len(resources)) * 9e4
+    return InteractionLog.from_arrays(
+        np.zeros(len(resources), dtype=int), resources, times=times, n_learners=1, n_resources=24
+    )
+
+
+@pytest.mark.parametrize("resources", [(), (3,), (3, 4, 5, 6), (1, 7, 7, 7), range(20)])
+def test_a_learner_without_the_latest_and_without_all_is_one_with_a_shorter_history(trained, resources):
     *_, profiles, folder, _ = trained
     scorer = open_scorer(folder)
-    log = walk(length, n_learners=1)
-    resources, states = scorer.without_each(log, scorer.resource_matrix(), profile=profiles[1:2])
-    assert resources.tolist() == [*dict.fromkeys(log.resources[::-1][: scorer.config.max_length].tolist())][:LEFT_OUT]
-    assert states.shape == (len(resources) + 2, 32)
+    log = history(*resources)
+    # From what is read: without the latest there would be room for one that is older.
+    read = log.without_pings().take_last(scorer.config.max_length)
 
     def state(some):
         return scorer.learner_vectors(some, np.array([0]), scorer.resource_matrix(), profiles=profiles[1:2])[0]
 
-    read = log.take_last(scorer.config.max_length)
+    states = scorer.without_each(log, log.resources[-1:], scorer.resource_matrix(), profile=profiles[1:2])
+    assert states.shape == (2 + min(1, len(resources)), 32)
     np.testing.assert_allclose(states[0], state(log), atol=1e-5)
+    for without_latest in states[1:-1]:
+        np.testing.assert_allclose(without_latest, state(read.drop_last(1)), atol=1e-5)
     np.testing.assert_allclose(states[-1], state(log.take(np.zeros(0, dtype=np.int64))), atol=1e-5)
-    if length and (read.resources == resources[0]).sum() == 1:
-        # From what was read: without the latest there would be room for one that is older.
-        np.testing.assert_allclose(states[1], state(read.drop_last(1)), atol=1e-5)
+
+
+def test_a_resource_is_left_out_wherever_it_was_met(trained):
+    *_, folder, _ = trained
+    scorer = open_scorer(folder)
+    matrix = scorer.resource_matrix()
+    found = scorer.without_each(history(1, 2, 4, 5, 4), np.array([4, 5]), matrix)
+    without_last = scorer.learner_vectors(history(1, 2, 4, 5), np.array([0]), matrix)[0]
+    assert np.abs(found[1] - without_last).max() > 1e-4, "the first 4 is left out too"
+    # Without both the history ends with 5, which is read as it is read with one 4 before.
+    np.testing.assert_allclose(found[1], scorer.without_each(history(1, 2, 4, 5), np.array([4]), matrix)[1], atol=1e-5)
+    assert np.abs(found[2] - found[0]).max() > 1e-4
 
 
 def test_a_new_resource_has_a_vector_from_its_text(trained, text_vectors):
@@ -154,7 +172,7 @@ def test_serving_needs_no_torch(trained):
         "import sys, numpy as np\n"
         "from pathlib import Path\n"
         "from llmrec_django.engine.interactions import InteractionLog\n"
-        "from llmrec_django.engine.relevance.serve import LEFT_OUT, open_scorer\n"
+        "from llmrec_django.engine.relevance.serve import open_scorer\n"
         f"scorer = open_scorer(Path({str(folder)!r}), {digest!r})\n"
         "log = InteractionLog.from_arrays([0, 0], [3, 4], n_resources=24)\n"
         "assert scorer.learner_vectors(log, np.array([0]), scorer.resource_matrix()).shape == (1, 32)\n"

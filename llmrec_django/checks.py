@@ -12,7 +12,14 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from llmrec_django.conf import DEFAULTS, IMPORT_STRINGS, LLMRecConfigurationError, conf
+from llmrec_django.conf import (
+    DEFAULTS,
+    IMPORT_STRINGS,
+    LLMRecConfigurationError,
+    conf,
+    ignored_accounts,
+    is_user_field,
+)
 from llmrec_django.engine.encoders import build_encoder
 from llmrec_django.engine.writers import build_writer
 from llmrec_django.exceptions import LLMRecError, MissingDependency
@@ -141,8 +148,12 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "NEW_DAYS": (lambda value: is_number(value) and value >= 0, "a number of days of at least 0"),
     "TUNE_S": (lambda value: is_number(value) and value >= 0, "a number of seconds of at least 0"),
     "IGNORED_ACCOUNTS": (
-        lambda value: value is None or is_map(value, lambda entry: True),
-        "a dict of conditions on the user model, or None",
+        lambda value: (
+            value is None
+            or is_map(value, lambda entry: True)
+            or (isinstance(value, list | tuple) and all(is_map(entry, lambda part: True) for entry in value))
+        ),
+        "a dict of conditions on the user model, a list of such dicts, or None",
     ),
     "LEARNER_WEIGHT_LIMIT": (lambda value: is_number(value) and value > 0, "a number above 0"),
     "KEEP_VERSIONS": COUNT,
@@ -178,6 +189,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     if not messages:
         # What follows reads the settings as if they were sound.
         messages = [*_check_verbs(), *_check_encoders(), *_check_queues(), *_check_writer(), *_check_screen()]
+        messages += _check_ignored_accounts(given or {})
     # A database named wrongly, or a source, is worth knowing in any case.
     return [*messages, *_check_database(given or {}), *_check_celery(given or {}), *_check_sources(messages)]
 
@@ -300,6 +312,18 @@ def _check_queues() -> Iterator[CheckMessage]:
             yield _error(
                 "E010", f"LLMREC['QUEUES'] has the unknown purpose {purpose!r}.", f"It must be one of: {known}."
             )
+
+
+def _check_ignored_accounts(given: dict[Any, Any]) -> Iterator[CheckMessage]:
+    # Of the default nothing is said: not every user model knows staff.
+    for conditions in ignored_accounts() if "IGNORED_ACCOUNTS" in given else ():
+        for lookup in conditions:
+            if not is_user_field(lookup):
+                yield _warning(
+                    "W007",
+                    f"LLMREC['IGNORED_ACCOUNTS'] asks for {lookup!r}, which the user model has not: it is ignored.",
+                    "Name a field of the user model.",
+                )
 
 
 def _check_database(given: dict[Any, Any]) -> Iterator[CheckMessage]:

@@ -12,7 +12,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
-from django.core.exceptions import ImproperlyConfigured
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
@@ -185,7 +186,8 @@ DEFAULTS: dict[str, Any] = {
     "WANDB_PROJECT": "",
     # Seconds that the choice of each source's hyper-parameters may take; 0 keeps the defaults.
     "TUNE_S": 120,
-    # Accounts that teach nothing: conditions on the user model; a field it does not have is no condition.
+    # Accounts that teach nothing: conditions on the user model, which all hold; or a list of such dicts, one of which
+    # holds. A field that the model does not have is no condition.
     "IGNORED_ACCOUNTS": {"is_staff": True},
     # One learner's interactions weigh at most so much together, in training.
     "LEARNER_WEIGHT_LIMIT": 200,
@@ -342,6 +344,21 @@ def verb_named(name: str) -> str | None:
     key = name.strip().lower()
     key = conf.VERB_ALIASES.get(key, key)
     return key if key in conf.VERBS else None
+
+
+def ignored_accounts() -> list[dict[str, Any]]:
+    """Return LLMREC["IGNORED_ACCOUNTS"] as a list of filters, of which any may match."""
+    given = conf.IGNORED_ACCOUNTS or []
+    return [given] if isinstance(given, dict) else list(given)
+
+
+def is_user_field(lookup: str) -> bool:
+    """Say whether a lookup, as in a filter, begins with a field of the site's user model."""
+    name = lookup.split("__")[0]
+    try:
+        return name == "pk" or bool(get_user_model()._meta.get_field(name))
+    except FieldDoesNotExist:
+        return False
 
 
 def resolve_tenant(request: Any = None) -> str:

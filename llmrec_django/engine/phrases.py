@@ -19,8 +19,8 @@ _COMMON = """
     class course courses develop each easy essential essentials first from good guide have into intro
     introduction know learn learning lesson lessons like made make making more most need part practical practice
     principles programme project read skill skills some start study studying than that their them then there
-    these they this through time topics understand understanding using want what when where which will with work
-    working world would year your
+    these they thing things this through time topics understand understanding using want ways what when where which
+    will with work working works world would year your
 """
 _COMMON_WORDS = frozenset(_COMMON.split())
 
@@ -70,8 +70,9 @@ def _is_inside(char: str) -> bool:
 
 
 def phrases_in(text: str, phrases: Iterable[str], *, most: int) -> tuple[str, ...]:
-    """Return which phrases, of two characters at least, a text holds; up to `most`, each once."""
-    found = (phrase for phrase in dict.fromkeys(phrases) if len(phrase) > 1 and holds(text, phrase))
+    """Return which phrases, of two characters at least, a text holds; up to `most`, each once, in any case."""
+    once = {phrase.casefold(): phrase for phrase in reversed(list(phrases))}  # the first of each spelling
+    found = (phrase for phrase in reversed(once.values()) if len(phrase) > 1 and holds(text, phrase))
     return tuple(phrase for phrase, _ in zip(found, range(most), strict=False))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmrec_django.conf import conf
@@ -40,32 +40,37 @@ class Known:
     """What was read of some learners."""
 
     steps: list[Step]
-    """The latest interactions with resources, oldest first for each learner."""
+    """The latest interactions with resources; those of each learner together, oldest first."""
     length: int
-    """So many of each learner at most."""
+    """So many of each learner at most, before `far_enough`."""
     goals: dict[tuple[int, int], Float32Vector] = field(default_factory=dict)
     """(learner, space) → vector of present goals and interests, where there is one."""
 
-    def of_few(self) -> bool:
-        """Say whether somebody's interactions are cut off and about fewer than `FEW` resources."""
+    def of_few(self) -> list[int]:
+        """Return the learners whose interactions are cut off and about fewer than `FEW` resources."""
         if len(self.steps) < self.length:
-            return False
+            return []
         counts: dict[int, int] = {}
         resources: dict[int, set[int]] = {}
         for step in self.steps:
             counts[step.learner_id] = counts.get(step.learner_id, 0) + 1
             resources.setdefault(step.learner_id, set()).add(step.resource_id)
-        return any(n >= self.length and len(resources[pk]) < FEW for pk, n in counts.items())
+        return [pk for pk, n in counts.items() if n >= self.length and len(resources[pk]) < FEW]
 
 
 def known_of(learner_ids: Sequence[int]) -> Known:
     """Read what is known of learners now, as far back as lists look; one query, rarely a second one."""
-    return far_enough(latest_query(learner_ids).run(), learner_ids)
+    return far_enough(latest_query(learner_ids).run())
 
 
-def far_enough(known: Known, learner_ids: Sequence[int]) -> Known:
-    """Read ten times as far back, where what was read of somebody is all about a few resources."""
-    return latest_query(learner_ids, times=10).run() if known.of_few() else known
+def far_enough(known: Known) -> Known:
+    """Read ten times as far back of those of whom all that was read is about a few resources."""
+    few = known.of_few()
+    if not few:
+        return known
+    # The others stay as they are: nobody's list may depend on who else is asked about.
+    kept = [step for step in known.steps if step.learner_id not in set(few)]
+    return replace(known, steps=[*kept, *latest_query(few, times=10).run().steps])
 
 
 def latest_query(learner_ids: Sequence[int], *, times: int = 1) -> Query[Known]:

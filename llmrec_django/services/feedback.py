@@ -253,8 +253,13 @@ def _deeds(
             if item.clicked_at is not None:
                 continue
             event_id = f"{verb}:{entry.recommendation_id}:{item.resource_id}"
-        elif entry.kind == "dismissed" and item is not None and not event_id:
-            event_id = f"{verb}:{entry.recommendation_id}:{item.resource_id}"
+        elif entry.kind == "dismissed":
+            # Two tabs that turn the same thing down for the same reason say it once, each with an id of its own.
+            name = entry.kind, entry.resource_key
+            deeds.pop(name, None)
+            undated[name] = entry
+            if item is not None and not event_id:
+                event_id = f"{verb}:{entry.recommendation_id}:{item.resource_id}"
         elif not event_id and asked.occurred_at is None:
             # Nothing tells it from what is said again but what was said last.
             name = entry.kind, entry.resource_key
@@ -352,9 +357,14 @@ def _earlier(one: datetime | None, other: datetime) -> datetime:
 
 
 def _clicked_item(learner: LearnerProfile, entry: FeedbackInput) -> int | None:
-    """Return the item whose click led to a page, when its list is not named: the last one clicked."""
+    """Return the item whose click led to a page, when its list is not named: the last one clicked.
+
+    The same time of reading, to a tenth of a second, is the same report come again: it stays where it is, whatever was
+    clicked since.
+    """
     now = entry.occurred_at or timezone.now()
-    return (
+    read_s = min(float(entry.value or 0.0), LONGEST_READ_S)
+    clicked = list(
         RecommendationItem.objects.filter(
             list__learner=learner,
             list__created_at__gte=now - READ_WITHIN - timedelta(days=1),
@@ -364,9 +374,10 @@ def _clicked_item(learner: LearnerProfile, entry: FeedbackInput) -> int | None:
             clicked_at__gte=now - READ_WITHIN,
         )
         .order_by("-clicked_at", "-pk")
-        .values_list("pk", flat=True)
-        .first()
+        .values_list("pk", "dwell_s")
     )
+    again = [pk for pk, dwell_s in clicked if dwell_s == read_s]
+    return next(iter([*again, *(pk for pk, _ in clicked)]), None)
 
 
 LISTS, ITEMS = RecommendationList._meta.db_table, RecommendationItem._meta.db_table

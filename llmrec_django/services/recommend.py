@@ -219,7 +219,7 @@ def _read(tenant: str, learner: LearnerProfile | None) -> tuple[Sequence[Dismiss
     # Of somebody who opted out the history is not asked.
     about = [latest_query(ids)] if learner.personalise else []
     turned_down, active, *read = run_together(dismissals_query(learner), versions.active_query(tenant), *about)
-    return turned_down, active[0] if active else None, far_enough(read[0], ids) if read else None
+    return turned_down, active[0] if active else None, far_enough(read[0]) if read else None
 
 
 def _version(tenant: str, active: ModelVersion | None, assignment: Assignment | None) -> ModelVersion | None:

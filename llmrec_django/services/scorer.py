@@ -30,6 +30,7 @@ from llmrec_django.services.training.sources import (
     HistorySource,
     Longest,
     NeighbourSource,
+    PopularitySource,
     rebuild,
     rows_of,
 )
@@ -62,8 +63,9 @@ MAX_NEW = 5000
 """So many new resources compete for the places kept for them, the newest."""
 RETRY_S = 30.0
 """Seconds until files that could not be read are tried again: checking an archive takes long."""
-KEPT = 4
-"""Versions that a process keeps open: those of several tenants, and the one before."""
+KEPT = 16
+"""Versions that a process keeps open: those of several tenants, and the one before. To open one takes far longer than
+a list."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,21 @@ class Scorer:
     """How many of the resources were there when the version was trained."""
     new_ids: NDArray[np.int64]
     """Ids of the resources with a text that were young and that nobody had chosen, and of all that came since."""
+
+    @functools.cached_property
+    def for_goals(self) -> Scorer:
+        """The same for learners who said what they want."""
+        return replace(self, mix=self.mix.for_goals())
+
+    @functools.cached_property
+    def reads_goals(self) -> bool:
+        """Some source that has a say compares what learners said they want."""
+        return any(source.name in ("content", RELEVANCE) for source in self.used_sources())
+
+    @functools.cached_property
+    def reads_history(self) -> bool:
+        """Some source that has a say looks at what learners did."""
+        return not all(isinstance(source, PopularitySource) for source in self.used_sources())
 
     @functools.cached_property
     def new_rows(self) -> NDArray[np.int64]:

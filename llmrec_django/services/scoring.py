@@ -142,19 +142,40 @@ def score_learners(
     scorer = present_scorer_of(version)
     if blend:
         scorer = replace(scorer, mix=scorer.mix.scaled(blend))
-    ids = [learner.pk for learner in asking]
+    known = known or known_of([learner.pk for learner in asking])
     space = version.source_space
-    known = known or known_of(ids)
-    log = _log(scorer, ids, known.steps)
-    profiles, has_profile = None, np.zeros(len(ids), dtype=bool)
-    if space is not None:
-        profiles = np.zeros((len(ids), space.dimension), dtype=np.float32)
-        for row, learner in enumerate(asking):
-            if learner.text and (learner.pk, space.pk) in known.goals:
-                profiles[row], has_profile[row] = known.goals[learner.pk, space.pk], True
-        profiles = profiles if has_profile.any() else None
-    asked = Asked(log, profiles, explains)
-    is_known = has_profile | np.array([len(history) > 0 for history in asked.histories])
+    goals = {
+        learner.pk: known.goals[learner.pk, space.pk]
+        for learner in asking
+        if space is not None and learner.text and (learner.pk, space.pk) in known.goals
+    }
+    with_goals = [learner.pk for learner in asking if learner.pk in goals]
+    others = [learner.pk for learner in asking if learner.pk not in goals]
+    scored: dict[int, Scored] = {}
+    if with_goals:
+        profiles = np.stack([goals[pk] for pk in with_goals])
+        scored |= _scored(version, scorer.for_goals, with_goals, known, profiles, explains=explains)
+    if others:
+        scored |= _scored(version, scorer, others, known, None, explains=explains)
+    return scored
+
+
+def _scored(
+    version: ModelVersion,
+    scorer: Scorer,
+    ids: Sequence[int],
+    known: Known,
+    profiles: Float32Matrix | None,
+    *,
+    explains: bool,
+) -> dict[int, Scored]:
+    """Score for learners all of whom said what they want, float32 [B, V], or none."""
+    asked = Asked(_log(scorer, ids, known.steps), profiles, explains)
+    log = asked.log
+    is_known = np.array([len(history) > 0 for history in asked.histories])
+    if profiles is not None:
+        # Where nothing that serves can hear what they want, their list is better made without training.
+        is_known = is_known & scorer.reads_history | scorer.reads_goals
     if scorer.scores_all:
         raw = score_each(scorer.heard(log.lengths), asked)
         scores = scorer.mix.combine(raw, asked.log.lengths, scorer.known)
@@ -444,7 +465,7 @@ def _best_first(ids: NDArray[np.int64], scores: Float32Vector, n: int) -> NDArra
 def _log(scorer: Scorer, learner_ids: Sequence[int], steps: Sequence[Step]) -> InteractionLog:
     place = {pk: row for row, pk in enumerate(learner_ids)}
     code_of = {name: code for code, name in enumerate(scorer.verbs)}
-    read = [step for step in steps if step.verb in code_of]
+    read = [step for step in steps if step.verb in code_of and step.learner_id in place]
     learners = np.array([place[step.learner_id] for step in read], dtype=np.int64)
     resources = rows_in(scorer.resource_ids, np.array([step.resource_id for step in read], dtype=np.int64))
     codes = np.array([code_of[step.verb] for step in read], dtype=np.int16)

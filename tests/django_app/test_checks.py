@@ -115,6 +115,11 @@ def test_values_that_cannot_be_used(key, value):
     assert "E005" in ids(**{key: value})
 
 
+def test_a_condition_on_accounts_that_the_user_model_cannot_meet():
+    assert ids(IGNORED_ACCOUNTS=[{"is_staf": True}, {"email__startswith": "test-"}, {"pk__in": [1]}]) == ["W007"]
+    assert ids(IGNORED_ACCOUNTS=["is_staff"]) == ["E004"]
+
+
 def test_an_alias_of_no_verb():
     assert ids(VERB_ALIASES={"borrowd": "borowed"}) == ["E006"]
 

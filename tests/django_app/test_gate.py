@@ -9,14 +9,21 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.utils import timezone, translation
 
-from llmrec_django.models import Interaction, LearnerProfile, ModelVersion, ResourceNeighbours, VectorSpace
+from llmrec_django.models import (
+    Interaction,
+    LearnerProfile,
+    ModelVersion,
+    ProfileVector,
+    ResourceNeighbours,
+    VectorSpace,
+)
 from llmrec_django.services import training, versions
 from llmrec_django.services.reasons import Reason, sentences
-from llmrec_django.services.recommend import recommend_batch
+from llmrec_django.services.recommend import recommend, recommend_batch
 from llmrec_django.services.scorer import scorer_of
 from llmrec_django.services.training import rival
 from llmrec_django.services.training.evaluate import BASELINES
-from tests.django_app.test_training import TOPICS, make_activity, make_resources, mixed_sequences
+from tests.django_app.test_training import SIZE, TOPICS, N, make_activity, make_resources, mixed_sequences
 from tests.testapp.models import Member
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +66,52 @@ def train(*options):
     return said.getvalue()
 
 
+def newcomer(space, topic):
+    """Somebody who said what they want, and did nothing yet."""
+    learner = LearnerProfile.objects.create(visitor_key="newcomer", goals=f"Topic {topic}")
+    learner.refresh_from_db()
+    ProfileVector.objects.create(
+        learner=learner, space=space, vector=np.eye(TOPICS)[topic], content_hash=learner.content_hash
+    )
+    return learner
+
+
+class TestGoals:
+    """Whatever serves, what a newcomer wants is heard: it is all that is known of them."""
+
+    def topics(self, resources, learner):
+        place = {row.pk: number // SIZE for number, row in enumerate(resources)}
+        return [place[item.resource.pk] for item in recommend(learner, k=SIZE // 2)]
+
+    def test_they_are_heard_where_a_popular_list_serves(self, space, change):
+        change(TRAIN_SOURCES=("transitions", "content", "popularity", "popular_lately"))
+        rng = np.random.default_rng(1)
+        resources = make_resources(space)
+        chances = rng.permutation(1 / np.arange(1, N + 1))
+        sequences = [rng.choice(N, 6, replace=False, p=chances / chances.sum()).tolist() for _ in range(200)]
+        learners = make_activity(resources, sequences)
+        train()
+        assert versions.active_version("default").metrics["serves"] in ("popularity", "popular_lately")
+        assert set(self.topics(resources, newcomer(space, 3))) == {3}
+        assert {item.source for item in recommend(learners[0], k=3)} == {"trained"}
+
+    def test_they_are_heard_where_activity_made_texts_worth_little(self, space, change, monkeypatch):
+        change(TRAIN_SOURCES=("transitions", "item_knn", "user_knn", "content", "popularity"))
+        monkeypatch.setattr(training.Evaluation, "verdict", lambda self: (True, [Reason("no_baseline")]))
+        resources = make_resources(space)
+        elsewhere = np.random.default_rng(0).permutation(N)  # what goes together has nothing to do with texts
+        make_activity(resources, [[int(elsewhere[item]) for item in one] for one in mixed_sequences(400)])
+        train()
+        mix = scorer_of(versions.active_version("default")).mix
+        assert mix.blend.says[0].get("content", 0) < 0.2
+        learner = newcomer(space, 3)
+        assert self.topics(resources, learner).count(3) >= 0.8 * (SIZE // 2)
+        # Together with those who said nothing they get the same.
+        other = LearnerProfile.objects.create(visitor_key="other")
+        alone, both = (dict(recommend_batch(some, k=5)) for some in ([learner], [other, learner]))
+        assert alone[learner] == both[learner]
+
+
 class TestWhatTheGateRefuses:
     @pytest.mark.model
     def test_a_chain_is_left_to_transitions_and_the_command_says_so(self, space, change):
@@ -75,6 +128,29 @@ class TestWhatTheGateRefuses:
         for learner, ranked in recommend_batch(learners[:20], k=1):
             last = place[Interaction.objects.filter(learner=learner).newest_first()[0].resource_id]
             assert place[ranked[0][0]] == (last + 1) % 40
+
+    def test_a_baseline_that_serves_learns_what_came_since(self, space):
+        resources = make_resources(space, 40)
+        learners = make_activity(resources, chains(200, 40))
+        train()
+        first = versions.active_version("default")
+        later = timezone.now() - timedelta(days=1)
+        Interaction.objects.bulk_create(
+            Interaction(
+                learner=learner,
+                resource=resources[(place + step) % 3],
+                verb="completed",
+                occurred_at=later + timedelta(minutes=step),
+                event_id=f"later {step}",
+            )
+            for place, learner in enumerate(learners)
+            for step in range(3)
+        )
+        train()
+        serving = versions.active_version("default")
+        assert serving.pk != first.pk
+        assert serving.metrics["serves"] in BASELINES
+        assert serving.last_interaction_id == Interaction.objects.order_by("-pk")[0].pk
 
     @pytest.mark.model
     def test_shuffled_labels_are_rejected_and_a_baseline_serves(self, space, change):

@@ -148,6 +148,26 @@ class TestDataset:
         settings.LLMREC = {**settings.LLMREC, "IGNORED_ACCOUNTS": {"is_robot": True}}
         assert load_dataset("default").log.n_learners == 300
 
+    @pytest.mark.parametrize(
+        ("ignored", "left"),
+        [
+            ({"is_staff": True}, 2),
+            ({"is_staff": True, "email__startswith": "test-"}, 3),
+            ([{"is_staff": True}, {"email__startswith": "test-"}], 1),
+            ([{"is_robot": True}, {"email__startswith": "test-"}], 2),
+            ([], 3),
+        ],
+    )
+    def test_accounts_that_meet_all_conditions_of_any_filter_teach_nothing(self, space, settings, ignored, left):
+        settings.LLMREC = {**settings.LLMREC, "IGNORED_ACCOUNTS": ignored}
+        resources = make_resources(space, 2)
+        for name, fields in {"boss": {"is_staff": True}, "test-1": {}, "ann": {}}.items():
+            who = LearnerProfile.objects.create(user=Member.objects.create_user(f"{name}@example.org", "x", **fields))
+            Interaction.objects.create(
+                learner=who, resource=resources[0], verb="viewed", occurred_at=timezone.now(), event_id=name
+            )
+        assert load_dataset("default").log.n_learners == left
+
     def test_vectors_are_aligned_and_missing_ones_are_zeros(self, space):
         resources = make_resources(space, 3)
         ResourceVector.objects.filter(resource=resources[1]).delete()

@@ -104,6 +104,22 @@ class Blend:
         scale = np.array([factors.get(source, 1.0) for source in self.sources], dtype=np.float64)
         return replace(self, weights=self.weights * scale)
 
+    def with_least_say(self, source: str, shares: Sequence[float]) -> Blend:
+        """Raise the weights of a source until it has so large a share in those above 0, in each segment.
+
+        Args:
+            source: Where it is not in the blend, nothing changes.
+            shares: For each segment, in [0, 1).
+        """
+        if source not in self.sources:
+            return self
+        place = self.sources.index(source)
+        weights = self.weights.copy()
+        others = np.maximum(np.delete(weights, place, axis=1), 0.0).sum(axis=1)
+        least = np.asarray(shares, dtype=np.float64)
+        weights[:, place] = np.maximum(weights[:, place], others * least / (1 - least))
+        return replace(self, weights=weights)
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return {

@@ -147,7 +147,9 @@ def fit(
     torch.manual_seed(config.seed + group.rank)  # equal weights, other dropout in each process
     shares = learner_shares(log, data.weights[: len(log)], learner_weight_limit)
     trainer = _Trainer(config, model, data, profiles, group, shares)
-    fingerprint = _fingerprint(config, log, features, shares, epochs)
+    settled = (sorted(config.to_dict().items()), epochs, n_verbs, sorted(failure_verbs))
+    held = (validation.learners, validation.targets) if validation is not None else ()
+    fingerprint = _fingerprint(settled, log, features, profiles, shares, *held)
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] = {}
     best_epoch, best_ndcg, first_epoch = 0, -math.inf, 0
@@ -155,6 +157,8 @@ def fit(
     saved = load_checkpoint(checkpoint) if checkpoint is not None else None
     if saved is not None and saved["fingerprint"] == fingerprint:
         trainer.load_state_dict(saved["trainer"])
+        if group.rank:  # the dropout that is stored is the first process's
+            torch.manual_seed(config.seed + group.rank + group.size * trainer.step)
         history, best = saved["history"], saved["best"]
         best_epoch, best_ndcg = saved["best_epoch"], saved["best_ndcg"]
         first_epoch = len(history)
@@ -407,16 +411,14 @@ def learner_shares(log: InteractionLog, weights: NDArray[np.float32], limit: flo
     return np.minimum(1.0, limit / np.maximum(totals, 1e-12)).astype(np.float32)
 
 
-def _fingerprint(
-    config: RelevanceConfig,
-    log: InteractionLog,
-    features: Float32Matrix,
-    shares: NDArray[np.float32],
-    epochs: int | None,
-) -> str:
-    digest = hashlib.sha256(repr((sorted(config.to_dict().items()), epochs)).encode())
-    for array in (log.learners, log.resources, log.verbs, log.weights, features, shares):
-        digest.update(np.ascontiguousarray(array).tobytes())
+def _fingerprint(settled: Any, log: InteractionLog, *arrays: NDArray[Any] | None) -> str:
+    """Name all that decides how training goes: a run goes on from a checkpoint only where all of it is the same."""
+    digest = hashlib.sha256(repr(settled).encode())
+    of_log = (log.learners, log.resources, log.verbs, log.weights, log.values, log.times)
+    for array in (*of_log, *arrays):
+        digest.update(b"none" if array is None else repr((array.shape, array.dtype.str)).encode())
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

@@ -278,6 +278,11 @@ def _new(evidence: Evidence, own: EvidenceResource | None) -> str:
     return ngettext("New here: added %(n)d day ago.", "New here: added %(n)d days ago.", n) % {"n": n}
 
 
+def _new_since(evidence: Evidence, own: EvidenceResource | None) -> str:
+    n = evidence.new_days or 0
+    return ngettext("It came here %(n)d day ago.", "It came here %(n)d days ago.", n) % {"n": n}
+
+
 def _shared(evidence: Evidence, names: Sequence[str]) -> dict[str, str]:
     return {**_title(evidence.own[0]), **_topics(names)}
 
@@ -312,13 +317,28 @@ POINTS: dict[str, tuple[Any, ...]] = {
     "goal": (
         lambda e, _: gettext("Close to what you want to learn."),
         lambda e, _: gettext("Chosen by your goals and interests."),
+        lambda e, _: gettext("Near to your goals and interests."),
     ),
-    "words": (lambda e, _: gettext("It holds words of your goals and interests."),),
+    "words": (
+        lambda e, _: gettext("It holds words of your goals and interests."),
+        lambda e, _: gettext("Your goals and interests have words in common with it."),
+        lambda e, _: gettext("Found by the words of your goals and interests."),
+    ),
     "popular": (_popular, _popular_with),
-    "most_chosen": (lambda e, _: gettext("Among what learners here choose most."),),
-    "new": (_new,),
-    "new_today": (lambda e, _: gettext("New here: added today."),),
-    "newest": (lambda e, _: gettext("Among the newest here."),),
+    "most_chosen": (
+        lambda e, _: gettext("Among what learners here choose most."),
+        lambda e, _: gettext("Learners here choose it more often than most."),
+        lambda e, _: gettext("One of the most chosen here."),
+    ),
+    "new": (_new, _new_since),
+    "new_today": (
+        lambda e, _: gettext("New here: added today."),
+        lambda e, _: gettext("It came here today."),
+    ),
+    "newest": (
+        lambda e, _: gettext("Among the newest here."),
+        lambda e, _: gettext("One of the latest additions here."),
+    ),
     "among": (
         lambda e, _: gettext("“%(title)s” and much else in your history lead to this.") % _title(e.among),
         lambda e, _: gettext("It fits your history as a whole, “%(title)s” among it.") % _title(e.among),

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, router
 
-from llmrec_django.conf import conf
+from llmrec_django.conf import conf, ignored_accounts, is_user_field
 from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.models import Interaction, LearnerProfile, ProfileVector, Resource, ResourceVector
 from llmrec_django.retrieval.sql import read_vectors
@@ -157,15 +156,13 @@ def _pages(tenant: str, verbs: Sequence[str]) -> Iterator[NDArray[np.float64]]:
 def _ignored_accounts() -> list[str]:
     """Return the keys of the accounts whose activity teaches nothing."""
     model: Any = get_user_model()
-    conditions = dict(conf.IGNORED_ACCOUNTS or {})
-    for name in list(conditions):
-        try:
-            model._meta.get_field(name.split("__")[0])
-        except FieldDoesNotExist:
-            del conditions[name]  # not every user model knows staff
-    if not conditions:
-        return []
-    return [str(pk) for pk in model._base_manager.filter(**conditions).values_list("pk", flat=True)]
+    ignored: set[str] = set()
+    for conditions in ignored_accounts():
+        # Not every user model knows staff.
+        known = {name: value for name, value in conditions.items() if is_user_field(name)}
+        if known:
+            ignored.update(map(str, model._base_manager.filter(**known).values_list("pk", flat=True)))
+    return sorted(ignored)
 
 
 def text_matrix(space: VectorSpace, resource_ids: NDArray[np.int64]) -> Float32Matrix:

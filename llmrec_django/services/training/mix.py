@@ -30,6 +30,10 @@ OF_TEXT = ("content", "borrowed")
 its adaptor has learned from the texts of what was chosen, so on those it looks better than it is on new ones."""
 ONLY_NEW = ("borrowed",)
 """Of these, the ones that are asked about new resources alone."""
+GOALS_SAY = (0.8, 0.5, 0.25, 0.0)
+"""Least say of texts in what somebody with goals is recommended, for each segment of history lengths. The weights are
+fitted on what learners did: where that made texts worth little, a newcomer's goals would be worth little too, and they
+are all that is known of them (docs/decisions/0015)."""
 FOLDS = 3
 """Each part of the held-out learners is measured with a mix fitted on the others."""
 
@@ -70,6 +74,10 @@ class Mix:
     def is_of_one(self) -> bool:
         """Whether it is one source as it is; see `of_one`."""
         return len(self.blend.sources) == 1 and not self.by_text.sources
+
+    def for_goals(self) -> Self:
+        """Return the mix for learners who said what they want; see `GOALS_SAY`."""
+        return replace(self, blend=self.blend.with_least_say("content", GOALS_SAY))
 
     def scaled(self, factors: Mapping[str, float]) -> Self:
         """Multiply the weights of sources by factors; see `Blend.scaled`."""

@@ -315,8 +315,10 @@ def _evaluate(run: Run, split: Split, folder: Path, ks: Sequence[int] = (K,)) ->
 
 
 def _serve_baseline(rejected: ModelVersion, run: Run, evaluation: Evaluation, folder: Path) -> None:
-    """Let a baseline serve where nothing trained does: it needs no more trust than it has earned."""
-    if versions.active_version(rejected.tenant) is not None or not evaluation.differences:
+    """Let a baseline serve where no blend does, learned from everything there is by now: it needs no more trust than
+    it has earned."""
+    active = versions.active_version(rejected.tenant)
+    if (active is not None and "serves" not in active.metrics) or not evaluation.differences:
         return
     best = evaluation.plain_baseline
     run.names = (best,)

@@ -178,7 +178,10 @@ CLAIMS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
         "popular": _words("popular* trending bestsell* best-sell*"),
         "level": _words("beginner* intermediate advanced novice* expert*"),
         "unlocked": _words("prerequisite* unlock* require* need*"),
-        "goals": _words("goal* aim aims objective* ambition*"),
+        "goals": _words(
+            "goal* aim aims objective* ambition* interest* passion* keen curious curiosity fond favo* hobb* enthusias* "
+            "you_like you_love you_enjoy you_prefer you_care your_love your_liking"
+        ),
         "time": _words("week weekly hour hours minute minutes"),
     },
     "zh": {
@@ -186,7 +189,7 @@ CLAIMS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
         "popular": _characters("热门 受欢迎 畅销 流行"),
         "level": _characters("入门 初级 中级 高级 进阶 初学者 零基础 专家"),
         "unlocked": _characters("先修 前置 解锁"),
-        "goals": _characters("目标 志向"),
+        "goals": _characters("目标 志向 兴趣 爱好 热爱 好奇 偏爱 钟爱 热衷"),
         "time": _characters("每周 小时 分钟"),
     },
 }
@@ -197,11 +200,13 @@ PROMISES: Mapping[Language, re.Pattern[str]] = {
         "certificat* guarante* promise* job jobs career* salary salaries hire* hiring free discount* price* cheap* "
         "clear clearly concise easy easily accessible comprehensive great ideal valuable essential engaging fun "
         "powerful best perfect amazing excellent outstanding top-rated award* world-class must-have only_way success* "
-        "succeed* ensur* definitely certainly always never everyone rich money pay paid refund* exam exams diploma*"
+        "too_much too_hard too_difficult too_easy too_advanced too_basic overwhelm* struggl* more_of_the_same "
+        "because_of_you thanks_to_you succeed* ensur* definitely certainly always never everyone rich money pay paid "
+        "refund* exam exams diploma*"
     ),
     "zh": _characters(
         "证书 文凭 就业 工作机会 求职 薪 升职 保证 承诺 免费 优惠 打折 价格 最好 最佳 最棒 完美 顶级 第一名 一定能 "
-        "必定 肯定能 成功 赚钱 考试必过 名师 独家 震撼"
+        "太难 太多 太简单 吃力 千篇一律 因您而 必定 肯定能 成功 赚钱 考试必过 名师 独家 震撼"
     ),
 }
 """What no facts of ours can carry."""

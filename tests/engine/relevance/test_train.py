@@ -219,6 +219,27 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(cycle, small, tmp_path)
     assert not path.exists()
 
 
+@pytest.mark.parametrize("changed", ["verbs", "failures", "profiles", "values", "times", "held out"])
+def test_a_checkpoint_of_other_circumstances_is_not_gone_on_with(cycle, small, tmp_path, changed):
+    path, (train, validation) = tmp_path / "checkpoint.pt", split(cycle)
+    profiles = np.random.default_rng(0).normal(size=(train.n_learners, 8)).astype(np.float32)
+    options = {"n_verbs": 2, "failure_verbs": [1], "profiles": profiles, "validation": validation}
+    with pytest.raises(KeyboardInterrupt):
+        fit(small, train, no_text(train), checkpoint=path, should_stop=_interrupt, **options)
+    if changed == "verbs":
+        options["n_verbs"] = 3
+    elif changed == "failures":
+        options["failure_verbs"] = []
+    elif changed == "profiles":
+        options["profiles"] = -profiles
+    elif changed == "held out":
+        options["validation"] = Validation(validation.learners[1:], validation.targets[1:])
+    else:
+        train = dataclasses.replace(train, **{changed: np.full_like(getattr(train, changed), 0.5)})
+    result = fit(small, train, no_text(train), checkpoint=path, should_stop=lambda: True, **options)
+    assert len(result.history) == 1, "it began anew"
+
+
 def test_a_checkpoint_of_other_data_is_not_gone_on_with(cycle, checkerboard, small, tmp_path):
     path = tmp_path / "checkpoint.pt"
     with pytest.raises(KeyboardInterrupt):

@@ -71,8 +71,10 @@ def _is_inside(char: str) -> bool:
 
 def phrases_in(text: str, phrases: Iterable[str], *, most: int) -> tuple[str, ...]:
     """Return which phrases, of two characters at least, a text holds; up to `most`, each once, in any case."""
-    once = {phrase.casefold(): phrase for phrase in reversed(list(phrases))}  # the first of each spelling
-    found = (phrase for phrase in reversed(once.values()) if len(phrase) > 1 and holds(text, phrase))
+    once: dict[str, str] = {}
+    for phrase in phrases:
+        once.setdefault(phrase.casefold(), phrase)
+    found = (phrase for phrase in once.values() if len(phrase) > 1 and holds(text, phrase))
     return tuple(phrase for phrase, _ in zip(found, range(most), strict=False))
 
 

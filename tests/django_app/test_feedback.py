@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -344,6 +345,38 @@ class TestFeedback:
         give_feedback(learner, [said(newer, "clicked", key, occurred_at=now - timedelta(hours=1))])
         give_feedback(learner, [FeedbackInput("read", key, value=40.0)])
         assert (item(older, key).dwell_s, item(newer, key).dwell_s) == (None, 40.0)
+
+    def test_the_same_reading_come_again_after_another_click_is_not_that_clicks(self, learner):
+        older, newer = recommend(learner, k=2), recommend(learner, k=2)
+        key = keys(older)[0]
+        reading = FeedbackInput("read", key, value=40.0)  # as a page says it, which knows no list
+        give_feedback(learner, [said(older, "clicked", key)])
+        assert give_feedback(learner, [reading]) == 1
+        give_feedback(learner, [said(newer, "clicked", key)])
+        before = state()
+        assert give_feedback(learner, [reading]) == 0
+        assert state() == before
+        assert give_feedback(learner, [replace(reading, value=25.0)]) == 1
+        assert (item(older, key).dwell_s, item(newer, key).dwell_s) == (40.0, 25.0)
+
+    def test_two_tabs_that_turn_a_thing_down_say_it_once_each_with_an_id_of_its_own(self, learner):
+        result = recommend(learner, k=4)
+        first, second = keys(result)[:2]
+        give_feedback(learner, [said(result, "dismissed", key, event_id=f"one {key}") for key in (first, second)])
+        before = state()
+        told = [said(result, "dismissed", key, event_id=f"two {key}") for key in (first, second)]
+        assert give_feedback(learner, told) == 0
+        assert give_feedback(learner, told[::-1]) == 0
+        assert state() == before
+        # Another reason is another thing to say, and so is the same one after it was taken back.
+        give_feedback(learner, [said(result, "dismissed", first, reason="too_hard", event_id="three")])
+        assert set(Interaction.objects.filter(resource__key=first).values_list("verb", flat=True)) == {
+            "dismissed",
+            "too_hard",
+        }
+        restore(learner, second)
+        give_feedback(learner, [told[1]])
+        assert Interaction.objects.filter(resource__key=second, verb="dismissed").count() == 1
 
 
 class TestAttribution:

@@ -144,6 +144,24 @@ class TestVariety:
         assert len(set(texts)) >= 8
         assert all(first != second for first, second in zip(texts, texts[1:], strict=False))
 
+    @pytest.mark.parametrize(
+        ("source", "facts"),
+        [
+            ("popular", {}),
+            ("popular", {"popular": 20, "popular_days": 90}),
+            ("words", {}),
+            ("newest", {"new_days": 0}),
+            ("newest", {"new_days": 3}),
+            ("newest", {}),
+            ("content", {"goal_share": 0.7}),
+        ],
+    )
+    def test_nor_does_one_of_which_little_is_known(self, source, facts):
+        evidence = [Evidence(replace(LISTED, id=place, key=f"k{place}"), source, **facts) for place in range(6)]
+        texts = [write(one, plan) for one, plan in zip(evidence, plan_list(evidence), strict=True)]
+        assert len(set(texts)) >= 2
+        assert all(first != second for first, second in zip(texts, texts[1:], strict=False))
+
     def test_the_same_list_says_the_same_in_every_language(self):
         evidence = self.evidence(10)
         with override("zh-hans"):

@@ -30,9 +30,11 @@ def test_phrases_keep_their_order_each_once_and_no_single_characters():
         "Go",
     )
     assert phrases_in("one two three", ["one", "two", "three"], most=2) == ("one", "two")
+    assert phrases_in("machine learning", ["Machine learning", "machine learning"], most=5) == ("Machine learning",)
 
 
 def test_words_that_any_title_holds_tell_nothing():
+    assert telling_words(["How Music Works", "Ways of Working"]) == ["music"]
     assert telling_words(["Introduction to Statistics for Beginners", "统计学入门", "Your First Year: Bayes 101"]) == [
         "statistics",
         "bayes",

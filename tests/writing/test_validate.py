@@ -228,6 +228,16 @@ BAD = {
     ],
     "claims what the facts do not say (goals)": [
         ("en", 'You completed "Linear Algebra", and this fits your goals.'),
+        ("en", 'You are interested in eigenvalues, so "Spectral Graph Theory" is next for you.'),
+        ("en", 'You like eigenvalues, so "Spectral Graph Theory" may suit you.'),
+        ("en", 'Curious about eigenvalues? You may study "Spectral Graph Theory".'),
+        ("zh-hans", "您对特征值感兴趣，所以向您推荐《谱图理论》。"),
+    ],
+    " promises": [
+        ("en", '"Spectral Graph Theory" may be too much for you after "Linear Algebra", which you completed.'),
+        ("en", 'You completed "Linear Algebra", and "Spectral Graph Theory" is more of the same.'),
+        ("en", 'At least 12 other learners chose "Linear Algebra" because of you.'),
+        ("zh-hans", "您完成了《线性代数》，《谱图理论》对您太难。"),
     ],
     "claims what the facts do not say (unlocked)": [
         ("en", 'You completed "Linear Algebra", which it requires.'),

@@ -1,6 +1,7 @@
 """Personal lists: who gets what, in which order, under which filters."""
 
 import math
+import re
 from datetime import timedelta
 
 import pytest
@@ -156,7 +157,9 @@ def test_what_was_popular_before_follows_what_is_lately(catalogue):
     assert [item.source for item in result] == ["popular"] * 4 + ["newest"]
     scores = [item.score for item in result if item.source == "popular"]
     assert scores == sorted(scores, reverse=True)
-    assert str(result.items[1].reason) == "Among what learners here choose most."
+    said = {str(item.reason) for item in result.items[1:4]}
+    assert len(said) == 3
+    assert all(re.search("choose|chosen", reason) for reason in said)
 
 
 def test_a_list_is_full_without_vectors_profile_history_or_popularity(hashing):

@@ -9,6 +9,10 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.utils import timezone, translation
 
+from llmrec_django.engine.evaluation.metrics import ndcg, relevance_hits
+from llmrec_django.engine.evaluation.report import report
+from llmrec_django.engine.evaluation.splits import leave_one_out
+from llmrec_django.engine.interactions import InteractionLog
 from llmrec_django.models import (
     Interaction,
     LearnerProfile,
@@ -22,7 +26,8 @@ from llmrec_django.services.reasons import Reason, sentences
 from llmrec_django.services.recommend import recommend, recommend_batch
 from llmrec_django.services.scorer import scorer_of
 from llmrec_django.services.training import rival
-from llmrec_django.services.training.evaluate import BASELINES
+from llmrec_django.services.training.evaluate import BASELINES, BLEND, Evaluation
+from llmrec_django.services.training.mix import Mix
 from tests.django_app.test_training import SIZE, TOPICS, N, make_activity, make_resources, mixed_sequences
 from tests.testapp.models import Member
 
@@ -197,6 +202,65 @@ class TestWhatTheGateRefuses:
         assert version.why.startswith("Only 9 learners have an interaction to hold out; 10 are needed")
 
 
+class TestWhatChanceMayHaveDone:
+    """The blend and a baseline are each right about some learners of 100 and silent about the others."""
+
+    @pytest.fixture
+    def split(self):
+        learners = np.repeat(np.arange(100), 3)
+        return leave_one_out(InteractionLog.from_arrays(learners, np.tile(np.arange(3), 100), n_resources=40))
+
+    def measured(self, split, **right):
+        lists = {}
+        for name, learners in right.items():
+            lists[name] = np.full((len(split), 10), -1)
+            lists[name][learners, 0] = [relevant[0] for relevant in split.relevant[learners]]
+        per_learner = {name: ndcg(*relevance_hits(ranked, split.relevant), 10) for name, ranked in lists.items()}
+        found = report(split, lists, ks=(10,), reference=BLEND)
+        return Evaluation(Mix.of_one("content"), found, split.learners, per_learner)
+
+    def test_a_blend_that_is_better_by_chance_does_not_win(self, split):
+        evaluation = self.measured(split, blend=slice(35), popularity=slice(70, 100))
+        difference = evaluation.differences["popularity"]
+        assert difference.low < 0 < difference.mean
+        wins, [why] = evaluation.verdict()
+        assert not wins
+        assert why.code == "loses_to_baseline"
+
+    def test_one_that_is_as_little_better_for_sure_wins(self, split):
+        evaluation = self.measured(split, blend=slice(35), popularity=slice(30))
+        assert evaluation.differences["popularity"].mean == pytest.approx(0.05)
+        wins, [why] = evaluation.verdict()
+        assert wins
+        assert why.code == "beats_baselines"
+
+    def test_all_of_several_baselines_must_be_beaten_for_sure(self, split):
+        evaluation = self.measured(split, blend=slice(35), popularity=slice(70, 100), content=slice(31))
+        assert evaluation.best_baseline == "content"
+        wins, [why] = evaluation.verdict()
+        assert not wins
+        assert why.values["baseline"] == "popularity"
+
+    def test_popularity_serves_in_place_of_a_baseline_that_is_better_by_chance(self, split):
+        by_chance = self.measured(split, blend=slice(0), popularity=slice(70, 100), content=slice(35))
+        assert (by_chance.best_baseline, by_chance.plain_baseline) == ("content", "popularity")
+        for_sure = self.measured(split, blend=slice(0), popularity=slice(30), content=slice(36))
+        assert for_sure.plain_baseline == "content"
+
+    def test_what_is_better_by_chance_is_not_activated(self, space, monkeypatch):
+        make_activity(make_resources(space, 40), chains(100, 40))
+
+        def by_chance(sources, split, **options):
+            return self.measured(split, blend=slice(35), popularity=slice(70, 100))
+
+        monkeypatch.setattr(training.run, "evaluate", by_chance)
+        version = training.train("default")
+        assert version.status == "rejected"
+        assert version.metrics["differences"]["popularity"]["mean"] > 0
+        serving = versions.active_version("default")
+        assert list(ModelVersion.objects.get(pk=serving.pk).config["sources"]) == ["popularity"]
+
+
 class TestWhatTeachesNothing:
     """A crowd walks on by one; somebody else always goes from the first resource to the sixteenth."""
 
@@ -348,7 +412,13 @@ class TestAgainstTheActiveVersion:
 
     @pytest.mark.parametrize(
         ("gain", "spread", "outcome"),
-        [(0.0, 0.0, "holds"), (0.05, 0.1, "holds"), (-0.05, 0.1, "worse"), (0.0, 0.5, "unknown")],
+        [
+            (0.0, 0.0, "holds"),
+            (0.05, 0.1, "holds"),
+            (-0.05, 0.1, "worse"),
+            (0.0, 0.5, "unknown"),
+            (0.05, 0.5, "unknown"),
+        ],
     )
     def test_new_interactions_decide_where_they_can(self, gain, spread, outcome):
         theirs = np.full(400, 0.5)

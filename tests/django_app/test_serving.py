@@ -5,8 +5,10 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
+from llmrec_django import api
 from llmrec_django.exceptions import ArtifactError, MissingDependency
 from llmrec_django.models import (
+    EditorialRule,
     Experiment,
     Interaction,
     LearnerProfile,
@@ -56,6 +58,20 @@ def space(db):
 def world(space):
     resources = make_resources(space)
     return resources, make_activity(resources, mixed_sequences(LEARNERS))
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Treat a catalogue as large that is not."""
+
+    def switch(size, *, rounded=False):
+        spaces.analyse()
+        monkeypatch.setattr(scorer_module, "WHOLE_CATALOGUE", size)
+        if not rounded:  # resources of a topic are all but the same here, and rounding orders them anew
+            monkeypatch.setattr(scorer_module, "_compared", lambda vectors: vectors)
+        scorer_module.forget()
+
+    return switch
 
 
 def top(learners, k=10):
@@ -168,19 +184,6 @@ class TestTrainedVectors:
 
 
 class TestLargeCatalogue:
-    @pytest.fixture
-    def large(self, monkeypatch):
-        """Treat a catalogue as large that is not."""
-
-        def switch(size, *, rounded=False):
-            spaces.analyse()
-            monkeypatch.setattr(scorer_module, "WHOLE_CATALOGUE", size)
-            if not rounded:  # resources of a topic are all but the same here, and rounding orders them anew
-                monkeypatch.setattr(scorer_module, "_compared", lambda vectors: vectors)
-            scorer_module.forget()
-
-        return switch
-
     def test_lists_are_those_of_the_whole_catalogue(self, world, large, monkeypatch):
         monkeypatch.setattr(scoring, "CANDIDATES", 100)
         _, learners = world
@@ -291,6 +294,77 @@ class TestLargeCatalogue:
         trained_vectors.feed_active(space)
         [ranked] = top(learners[:1], k=15)
         assert {lonely.pk, new.pk} <= set(ranked)
+
+
+class TestBothPaths:
+    """Lists of a request and of a nightly run."""
+
+    def histories(self):
+        """Of nothing at all, of one topic, of several, and of more than is read."""
+        walks = iter(mixed_sequences(5 * LEARNERS))
+        n_walks = [60 if u % 50 == 49 else u % 5 for u in range(LEARNERS)]
+        return [[item for _ in range(n) for item in next(walks)] for n in n_walks]
+
+    @pytest.fixture
+    def groups(self, space):
+        """Learners of each kind, under a version with texts that came after it and an editor's wish."""
+        resources = make_resources(space)
+        for n, level in enumerate(("beginner", "advanced")):
+            Resource.objects.filter(pk__in=[row.pk for row in resources[n::3]]).update(level=level)
+        Resource.objects.filter(pk__in=[row.pk for row in resources[::7]]).update(kind="book")
+        learners = make_activity(resources, self.histories())
+        now = timezone.now()
+        turning, levelled, wishing = learners[3::5], learners[2::5], learners[0::10]
+        Interaction.objects.bulk_create(
+            Interaction(learner=who, resource=resources[n], verb="dismissed", occurred_at=now, event_id=f"no {n}")
+            for row, who in enumerate(turning)
+            for n in range(row % 60, N, 60)
+        )
+        for who in levelled:
+            who.level = "advanced"
+            who.save()
+        for n, who in enumerate(wishing):
+            who.goals = f"topic {n}"
+            who.save()
+            who.refresh_from_db()
+            vector = np.eye(TOPICS)[n % TOPICS]
+            ProfileVector.objects.create(learner=who, space=space, vector=vector, content_hash=who.content_hash)
+        training.train("default")
+        for n in range(20):
+            text_of(Resource.objects.create(key=f"new{n}", title="New"), space, resources[n * 40])
+        trained_vectors.feed_active(space)
+        EditorialRule.objects.create(name="wish", effect="boost", kind="book")
+        Placement.objects.create(name="home")
+        return {
+            "nothing known": learners[5::10],
+            "goals alone": wishing,
+            "a short history": learners[1::5],
+            "a level": levelled,
+            "something turned down": turning,
+            "a long history": learners[4::5],
+        }
+
+    def shared(self, groups):
+        """Return how much of their lists is in both, and what brought it in, for each group."""
+        learners = [who for group in groups.values() for who in group]
+        nightly = {who: {pk for pk, _ in ranked} for who, ranked in recommend_batch(learners, k=10, placement="home")}
+        found = {}
+        for name, group in groups.items():
+            lists = {who: api.recommend(who, k=10, placement="home") for who in group}
+            shares = [len({item.resource.pk for item in lists[who]} & nightly[who]) / 10 for who in group]
+            found[name] = np.mean(shares), {item.source for items in lists.values() for item in items}
+        return found
+
+    @pytest.mark.parametrize("catalogue", ["small", "large"])
+    def test_give_a_learner_the_same_list(self, groups, large, catalogue):
+        assert len({who for group in groups.values() for who in group}) == LEARNERS
+        if catalogue == "large":
+            groups = {name: group[::4] for name, group in groups.items()}  # each takes some queries more
+            large(100)
+        found = self.shared(groups)
+        assert {name: share for name, (share, _) in found.items() if share < 0.99} == {}
+        assert found.pop("nothing known")[1] == {"popular"}
+        assert all(sources == {"trained"} for _, sources in found.values())
 
 
 class TestAfterTraining:

@@ -9,6 +9,7 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from llmrec_django.models import Interaction, LearnerProfile, Placement, Resource
+from llmrec_django.retrieval.history import known_of
 from llmrec_django.services import embedding
 from llmrec_django.services.recommend import recommend, recommend_batch
 
@@ -135,6 +136,29 @@ def test_goals_speak_before_there_is_any_history(catalogue):
     result = recommend(who, k=4)
     assert topics(result) == ["astronomy"] * 4
     assert {item.source for item in result} == {"content"}
+
+
+def test_how_far_back_a_learner_is_read_depends_on_nobody_else(catalogue):
+    """Of somebody whose last interactions are all about one video it is ten times as far; of the others it is not."""
+    reader, watcher = learner("reader"), learner("watcher")
+    when = timezone.now() - timedelta(days=3)
+    rows = list(catalogue.values())
+    for who, chosen in ((reader, rows), (watcher, rows[:1])):
+        Interaction.objects.bulk_create(
+            Interaction(
+                learner=who,
+                resource=chosen[n % len(chosen)],
+                verb="progressed",
+                occurred_at=when + timedelta(minutes=n),
+                event_id=str(n),
+            )
+            for n in range(150)
+        )
+    alone, watched = known_of([reader.pk]).steps, known_of([watcher.pk]).steps
+    assert (len(alone), len(watched)) == (100, 150)
+    both = known_of([reader.pk, watcher.pk]).steps
+    assert [step for step in both if step.learner_id == reader.pk] == alone
+    assert [step for step in both if step.learner_id == watcher.pk] == watched
 
 
 def test_someone_unknown_gets_what_is_popular_then_what_is_new(catalogue):

@@ -63,15 +63,18 @@ def everything() -> dict[str, Any]:
     )
     Interaction.objects.filter(pk__in=first).update(learner=eleanor)
     Interaction.objects.filter(pk__in=second).update(learner=daniel)
+
+    def now() -> dict[str, Any]:
+        names = ("daniel-reyes", "eleanor-whitfield")
+        return {name: listed(LearnerProfile.objects.get(pk=people[name].pk), "en") for name in names}
+
+    said["histories_swapped"] = now()
     goals = daniel.goals, eleanor.goals
     daniel.goals, eleanor.goals = goals[1], goals[0]
     daniel.save()
     eleanor.save()
     embed_pending()
-    said["swapped"] = {
-        key: listed(LearnerProfile.objects.get(pk=people[key].pk), "en")
-        for key in ("daniel-reyes", "eleanor-whitfield")
-    }
+    said["swapped"] = now()
     Interaction.objects.filter(pk__in=first).update(learner=daniel)
     Interaction.objects.filter(pk__in=second).update(learner=eleanor)
     daniel.goals, eleanor.goals = goals

@@ -103,13 +103,22 @@ def test_goals_typed_in_chinese_are_understood(said: dict[str, Any]) -> None:
     assert on_topic(said["typed"], {"environment"}) >= 7, [item["title"] for item in said["typed"]]
 
 
-def test_swapped_histories_swap_the_lists(said: dict[str, Any]) -> None:
+def test_swapped_histories_and_goals_swap_the_lists(said: dict[str, Any]) -> None:
     for one, other in (("daniel-reyes", "eleanor-whitfield"), ("eleanor-whitfield", "daniel-reyes")):
         old, others, now = (
             set(keys(items)) for items in (said["before"][one], said["before"][other], said["swapped"][one])
         )
         assert len(now & others) >= 8
         assert len(now & old) <= 2
+
+
+def test_swapped_histories_alone_make_each_list_more_like_the_others(said: dict[str, Any]) -> None:
+    """Each keeps their own goals, which go on counting."""
+    for one, other in (("daniel-reyes", "eleanor-whitfield"), ("eleanor-whitfield", "daniel-reyes")):
+        old, others, now = (
+            set(keys(items)) for items in (said["before"][one], said["before"][other], said["histories_swapped"][one])
+        )
+        assert len(now & (others - old)) > len(now & (old - others))
 
 
 def test_turning_down_and_clicking_change_the_next_list(said: dict[str, Any]) -> None:

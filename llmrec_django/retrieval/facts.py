@@ -43,6 +43,8 @@ PREREQUISITES = Prerequisite._meta.db_table
 
 DONE_FROM = 1.0
 """A verb of this weight says that a resource is done: what it unlocks is open."""
+CHOSEN_FROM = 0.5
+"""A verb of this weight says that a learner chose a resource: to have looked at a page is no choice."""
 COUNTED = 200
 """Interactions with one resource that are looked at to count who chose two: at least so many, it says. That bounds
 the work for popular ones."""
@@ -255,7 +257,7 @@ def forget_counts() -> None:
 
 
 def _chose() -> tuple[str, list[Any]]:
-    positive = [name for name, verb in conf.VERBS.items() if verb.effect == "positive" and verb.weight > 0]
+    positive = [name for name, verb in conf.VERBS.items() if verb.effect == "positive" and verb.weight >= CHOSEN_FROM]
     # A rating below the middle is no vote; other verbs carry no value or a progress.
     return "verb = ANY(%s) AND NOT (verb = 'rated' AND value < %s)", [positive, conf.RATING_LIKED_FROM]
 

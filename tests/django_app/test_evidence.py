@@ -303,6 +303,12 @@ class TestTables:
             _, facts = read_facts(eligibility, [one], [other, third], None, columns=SHOWN_COLUMNS, pairs=pairs)
             assert facts.shared == {(one, other): 3, (one, third): 3, (other, third): 1}
 
+    def test_who_only_looked_at_it_did_not_choose_it(self, resources):
+        for number in range(7):
+            learner(resources, [5], f"other {number}", verb="viewed")
+        [popular] = api.recommend(None, tenant="default", k=1)
+        assert (popular.source, popular.evidence.popular) == ("popular", 0)
+
     def test_what_is_popular_says_how_many_and_what_is_new_how_old(self, resources):
         for number in range(7):
             learner(resources, [5], f"other {number}")

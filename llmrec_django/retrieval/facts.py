@@ -54,7 +54,7 @@ EMPTY_S = 60.0
 """Seconds for which a site's first prerequisite or competency may go unsaid."""
 KEPT_S = 3600.0
 MOST_KEPT = 10_000
-"""Resources whose learners a process remembers, up to 1 kB each."""
+"""Resources whose learners a process remembers, up to 1.6 kB each."""
 
 
 class Named(NamedTuple):
@@ -153,7 +153,7 @@ def read_facts(
         if competencies:
             facts.competencies[pk] = {int(competency): title for competency, title in competencies.items()}
         if chose is not None:
-            choosers[pk] = _shrunk(np.unique(np.fromstring(chose, dtype=np.int64, sep=" ")))
+            choosers[pk] = np.unique(np.fromstring(chose, dtype=np.int64, sep=" "))
         if chose_lately is not None:
             lately[pk] = chose_lately
     if read and no_needs:
@@ -225,12 +225,7 @@ def _is_empty(table: str) -> bool:
     return _empty.get(table, 0.0) > time.monotonic()
 
 
-def _shrunk(ids: NDArray[np.int64]) -> NDArray[np.integer]:
-    """Keep increasing ids in half the memory where they fit: thousands of these are remembered."""
-    return ids.astype(np.int32) if not len(ids) or ids[-1] <= np.iinfo(np.int32).max else ids
-
-
-def _n_common(some: NDArray[np.integer], others: NDArray[np.integer]) -> int:
+def _n_common(some: NDArray[np.int64], others: NDArray[np.int64]) -> int:
     """Count what two increasing arrays have in common."""
     if not len(some) or not len(others):
         return 0
@@ -285,7 +280,7 @@ class _Memory(Generic[T]):
         self.rows.update({pk: (until, value) for pk, value in read.items()})
 
 
-_choosers: _Memory[NDArray[np.integer]] = _Memory()
+_choosers: _Memory[NDArray[np.int64]] = _Memory()
 _lately: _Memory[int] = _Memory()
 _empty: dict[str, float] = {}
 """Table → until when it is taken to be empty."""

@@ -27,7 +27,7 @@ from llmrec_django.sources.values import is_storable
 from llmrec_django.types import FeedbackInput, InteractionInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
 VERB_OF_REASON = {
@@ -253,10 +253,9 @@ def _deeds(
             if item.clicked_at is not None:
                 continue
             event_id = f"{verb}:{entry.recommendation_id}:{item.resource_id}"
-        elif entry.kind == "dismissed":
+        elif entry.kind == "dismissed" and (item is not None or event_id):
             # Two tabs that turn the same thing down for the same reason say it once, each with an id of its own.
-            name = entry.kind, entry.resource_key
-            deeds.pop(name, None)
+            name = verb, entry.resource_key
             undated[name] = entry
             if item is not None and not event_id:
                 event_id = f"{verb}:{entry.recommendation_id}:{item.resource_id}"
@@ -270,7 +269,7 @@ def _deeds(
                 event_id = f"{_rated_in(entry)}{value}:{moment}"
         # With the time as it was given: one that is cut to what is believed would be another with each report.
         deeds[name] = InteractionInput(verb, entry.resource_key, value, asked.occurred_at, event_id)
-    known = _said_last(learner, undated.values())
+    known = _said_last(learner, undated)
     return [deed for name, deed in deeds.items() if name not in known]
 
 
@@ -279,9 +278,8 @@ def _rated_in(entry: FeedbackInput) -> str:
     return f"rated:{entry.recommendation_id}:" if entry.recommendation_id else ""
 
 
-def _said_last(learner: LearnerProfile, entries: Iterable[FeedbackInput]) -> set[tuple[str, str]]:
-    """Return (kind, resource key) of those entries that the learner's last word on the resource says already."""
-    wanted = list(entries)
+def _said_last(learner: LearnerProfile, wanted: Mapping[Any, FeedbackInput]) -> set[Any]:
+    """Return the names of those entries that the learner's last word on the resource says already."""
     if not wanted:
         return set()
     rows = (
@@ -289,7 +287,7 @@ def _said_last(learner: LearnerProfile, entries: Iterable[FeedbackInput]) -> set
         .filter(
             learner=learner,
             resource__tenant=learner.tenant,
-            resource__key__in={entry.resource_key for entry in wanted},
+            resource__key__in={entry.resource_key for entry in wanted.values()},
             verb__in=("rated", *DISMISSING),
         )
         .newest_first()
@@ -299,7 +297,7 @@ def _said_last(learner: LearnerProfile, entries: Iterable[FeedbackInput]) -> set
     for key, verb, value, event_id in rows:
         said.setdefault(("rated" if verb == "rated" else "dismissed", key), []).append((verb, value, event_id))
     known = set()
-    for entry in wanted:
+    for name, entry in wanted.items():
         before = said.get((entry.kind, entry.resource_key))
         if not before:
             continue
@@ -311,7 +309,7 @@ def _said_last(learner: LearnerProfile, entries: Iterable[FeedbackInput]) -> set
                 event_id.startswith(_rated_in(entry)) for _, _, event_id in before
             )
         if is_known:
-            known.add((entry.kind, entry.resource_key))
+            known.add(name)
     return known
 
 

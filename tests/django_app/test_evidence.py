@@ -289,13 +289,11 @@ class TestTables:
         assert asked() == list(tables)
         assert asked() == [tables[0]]
 
-    def test_who_chose_both_is_counted_with_small_and_large_ids_alike(self, resources):
-        """The count is kept in the process, in less memory where the ids are small."""
-        small, large = 5, 3_000_000_000
+    def test_who_chose_both_is_counted_and_remembered(self, resources):
         for number in range(3):
-            learner(resources, [0, 1], f"small {number}", pk=small + number)
-            learner(resources, [0, 2], f"both {number}", pk=large + number)
-        learner(resources, [1, 2], "large", pk=large + 9)
+            learner(resources, [0, 1], f"first {number}")
+            learner(resources, [0, 2], f"second {number}")
+        learner(resources, [1, 2], "last")
         one, other, third = (resources[n].pk for n in range(3))
         pairs = [(one, other), (one, third), (other, third)]
         eligibility = eligible(Audience("default"))

@@ -374,6 +374,12 @@ class TestFeedback:
             "dismissed",
             "too_hard",
         }
+        third = keys(result)[2]
+        reasons = ("too_hard", "not_interested")
+        both = [said(result, "dismissed", third, reason=reason, event_id=f"{reason} {third}") for reason in reasons]
+        assert give_feedback(learner, both) == 1
+        assert item(result, third).dismissed_at is not None
+        assert Interaction.objects.filter(resource__key=third).count() == 2
         restore(learner, second)
         give_feedback(learner, [told[1]])
         assert Interaction.objects.filter(resource__key=second, verb="dismissed").count() == 1
